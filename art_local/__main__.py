@@ -1,0 +1,3 @@
+from art_local.cli.app import main
+
+main()

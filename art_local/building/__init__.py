@@ -1,0 +1,1 @@
+"""From a source tree to programs: the machine, its tools, the presets, the build."""

@@ -1,0 +1,50 @@
+"""art-local doctor: what is here, what is missing, and which build suits this machine."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Annotated
+
+import typer
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Say what this machine has, what is missing and how to get it, and which preset a build would take.
+
+    Exit code 1 when a build is not possible.
+
+    Example: art-local doctor
+    """
+    from art_local.building import presets, toolchain
+    from art_local.building.machine import this_machine
+    from art_local.cli.console import console, size
+
+    machine = this_machine()
+    cuda = toolchain.nvcc()
+    needed = [toolchain.tool("git", "install git"), toolchain.compiler(), toolchain.cmake(), toolchain.ninja()]
+    if any(card.capability for card in machine.cards):
+        needed.append(cuda)
+    optional = [toolchain.compiler_cache()]
+    preset = presets.suited(machine, cuda)
+    ready = all(tool.found for tool in needed if tool is not cuda)
+    if json:
+        tools = {tool.name: {"path": tool.path, "version": tool.version} for tool in needed + optional}
+        built = [name for name in presets.preset_names() if presets.Preset(name).is_built]
+        print(jsonlib.dumps({"machine": machine.as_dict(), "tools": tools, "preset": preset, "ready": ready, "built": built}, indent=2))
+    else:
+        out = console()
+        out.print(f"machine   {machine.system}, {machine.processor}, {machine.cores} cores, {size(machine.memory)}")
+        for card in machine.cards:
+            detail = f", compute capability {card.capability}, driver {card.driver}" if card.capability else ""
+            out.print(f"gpu       {card.name}, {size(card.memory)}{detail}")
+        if not machine.cards:
+            out.print("gpu       none found")
+        for tool in needed + optional:
+            out.print(
+                f"{tool.name:<15} {tool.version or 'found'}  {tool.path}" if tool.found else f"{tool.name:<15} missing: {tool.remedy}"
+            )
+        out.print(f"preset    {preset}" + ("" if presets.Preset(preset).is_built else "  (not built yet: art-local build)"))
+        if preset == "cpu" and any(card.capability for card in machine.cards):
+            out.print("          There is an NVIDIA card but no nvcc: a build now would use the CPU only.")
+    if not ready:
+        raise typer.Exit(1)
