@@ -147,4 +147,4 @@ class Session:
             if code := self.llama.llama_decode(self.context, self.llama.llama_batch_get_one(array, len(part))):
                 raise UserError(f"The library could not decode (code {code}): {messages.reason()}")
         logits = self.llama.llama_get_logits_ith(self.context, -1)
-        return np.ctypeslib.as_array(logits, shape=(self.n_vocabulary,)).copy()
+        return np.array(np.ctypeslib.as_array(logits, shape=(self.n_vocabulary,)), dtype=np.float32)

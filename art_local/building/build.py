@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from art_local import checkout
 from art_local.building import toolchain
@@ -78,7 +79,7 @@ def build_command(preset: Preset, jobs: int | None) -> list[str]:
     return [*command, "--parallel", str(jobs)] if jobs else command
 
 
-def run(command: list[str], preset: Preset, record: object, log: Path, watch: Watch) -> None:
+def run(command: list[str], preset: Preset, record: TextIO, log: Path, watch: Watch) -> None:
     environment = {
         **os.environ,
         "PATH": toolchain.search_path(),
@@ -87,22 +88,19 @@ def run(command: list[str], preset: Preset, record: object, log: Path, watch: Wa
         "CCACHE_BASEDIR": str(checkout.ROOT),
         "CCACHE_NOHASHDIR": "1",
     }
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=preset.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            record.write(line)  # type: ignore[attr-defined]
-            if step := parse_step(line):
-                watch(step)
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    record.flush()  # type: ignore[attr-defined]
-    if code:
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                record.write(line)
+                if step := parse_step(line):
+                    watch(step)
+        except BaseException:
+            process.terminate()
+            raise
+    record.flush()
+    if process.returncode:
         raise UserError(f"The build of '{preset.name}' failed: {first_error(log)}\nThe whole log is in {log}")
 
 

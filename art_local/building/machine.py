@@ -110,7 +110,7 @@ def number(text: str) -> float | None:
 
 
 def apple_cards() -> list[Card]:
-    if sys.platform != "darwin" or platform.machine() != "arm64":
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
         return []
     limit = sysctl("iogpu.wired_limit_mb")
     total = memory()

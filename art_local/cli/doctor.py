@@ -33,18 +33,18 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
         print(jsonlib.dumps({"machine": machine.as_dict(), "tools": tools, "preset": preset, "ready": ready, "built": built}, indent=2))
     else:
         out = console()
-        out.print(f"machine   {machine.system}, {machine.processor}, {machine.cores} cores, {size(machine.memory)}")
+        out.print(f"{'machine':<15} {machine.system}, {machine.processor}, {machine.cores} cores, {size(machine.memory)}")
         for card in machine.cards:
             detail = f", compute capability {card.capability}, driver {card.driver}" if card.capability else ""
-            out.print(f"gpu       {card.name}, {size(card.memory)}{detail}")
+            out.print(f"{'gpu':<15} {card.name}, {size(card.memory)}{detail}")
         if not machine.cards:
-            out.print("gpu       none found")
+            out.print(f"{'gpu':<15} none found")
         for tool in needed + optional:
             out.print(
                 f"{tool.name:<15} {tool.version or 'found'}  {tool.path}" if tool.found else f"{tool.name:<15} missing: {tool.remedy}"
             )
-        out.print(f"preset    {preset}" + ("" if presets.Preset(preset).is_built else "  (not built yet: art-local build)"))
+        out.print(f"{'preset':<15} {preset}" + ("" if presets.Preset(preset).is_built else "  (not built yet: art-local build)"))
         if preset == "cpu" and any(card.capability for card in machine.cards):
-            out.print("          There is an NVIDIA card but no nvcc: a build now would use the CPU only.")
+            out.print(" " * 16 + "There is an NVIDIA card but no nvcc: a build now would use the CPU only.")
     if not ready:
         raise typer.Exit(1)

@@ -58,9 +58,7 @@ def fill(root: Path = checkout.ROOT, say: Say = print) -> None:
 
 def refuse_edits(tree: Path) -> None:
     if git(tree, "status", "--porcelain", "--untracked-files=no"):
-        raise UserError(
-            f"{tree} has local changes, and the submodule is never modified; move them to a worktree or 'git checkout .' there."
-        )
+        raise UserError(f"{tree} has local changes, and the submodule is never modified; move them to a worktree of it.")
 
 
 def declared_url(root: Path) -> str:
@@ -85,21 +83,8 @@ def unreachable(url: str, seconds: float = 8.0) -> str | None:
 
 def update(root: Path, source: Path | None) -> None:
     override = ["-c", f"submodule.llama.cpp.url={source}"] if source else []
-    slow = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]
-    git(
-        root,
-        "-c",
-        "protocol.file.allow=always",
-        *slow,
-        *override,
-        "submodule",
-        "update",
-        "--init",
-        "--depth",
-        "1",
-        "llama.cpp",
-        timeout=900,
-    )
+    settings = ["-c", "protocol.file.allow=always", "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30", *override]
+    git(root, *settings, "submodule", "update", "--init", "--depth", "1", "llama.cpp", timeout=900)
     if source:  # the folder in the cache may go; the checkout must remember upstream
         git(root, "submodule", "sync", "llama.cpp")
 

@@ -14,6 +14,7 @@ from art_local.source.pin import read_pin
 from art_local.source.series import Series, SeriesError, commit_series, format_commits, read_series, replace
 
 Say = Callable[[str], None]
+DROP = "git -C llama.cpp worktree remove --force ../build/tree-conflict"
 
 
 class Checkout:
@@ -138,9 +139,7 @@ class Checkout:
         base = self.resolve(revision)
         series = self.series()
         if submodule.head(self.mended(self.conflict)) is not None:
-            raise UserError(
-                "build/tree-conflict is left from an earlier rebase; finish or 'git -C llama.cpp worktree remove --force ../build/tree-conflict'."
-            )
+            raise UserError(f"build/tree-conflict is left from an earlier rebase; finish that, or drop it with '{DROP}'.")
         self.place(self.conflict, base)
         identity = {"GIT_COMMITTER_NAME": "art-local", "GIT_COMMITTER_EMAIL": "art-local@localhost"}
         files = [str(self.patches / patch.name) for patch in series.patches]
@@ -173,5 +172,5 @@ def conflict_advice(error: GitError, base: str) -> str:
         "  cd build/tree-conflict && git status        # what is in conflict\n"
         "  (edit the files) && git add -A && git am --continue\n"
         f"  art-local patches export --tree build/tree-conflict --base {base}\n"
-        "or give up with: git -C build/tree-conflict am --abort && git -C llama.cpp worktree remove --force ../build/tree-conflict"
+        f"or give up with: {DROP}"
     )

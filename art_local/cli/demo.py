@@ -1,0 +1,27 @@
+"""art-local demo: build, fetch a small model, bench it. Skips what is done already."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    ctx: Annotated[int, typer.Option(min=256, max=8192, help="Context length to measure at; the model was trained on 8192.")] = 4096,
+    preset: Annotated[str | None, typer.Option(help="A preset of CMakePresets.json; without it, the one for this machine.")] = None,
+) -> None:
+    """Build the patched llama.cpp and its unpatched twin, fetch SmolLM2-135M (93 MB), and bench all modes.
+
+    Example: art-local demo --ctx 4096
+    """
+    from art_local import demo_model
+    from art_local.building import presets
+    from art_local.cli.bench import bench
+    from art_local.cli.build import build
+
+    name = preset or presets.suited()
+    build(preset=name)
+    build(preset=name, stock=True)
+    model = demo_model.fetch()
+    bench(model=str(model), ctx=ctx, preset=name)
