@@ -53,7 +53,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     with tarfile.open(target / "package.tgz", "w:gz") as tar:
-        for name in ("art_local", "scripts/gpu", "patches/pin.json"):
+        for name in ("art_local", "scripts/gpu", "patches/pin.json", "CMakePresets.json"):
             tar.add(ROOT / name, f"art-local/{name}", filter=lambda member: None if "__pycache__" in member.name else member)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     facts = {"series": checkout.series().fingerprint, "base": checkout.pin.commit, "commit": commit}

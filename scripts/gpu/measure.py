@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Measure the two builds of scripts/gpu/build.sh against each other, on a machine that has no network and no packages installed.
+
+    python measure.py PACKED_FOLDER WORK_FOLDER MODEL.gguf OUT.jsonl [--depths 0,8192] [--kv q8_0,q4_0] [--modes exact,ranked]
+                      [--rounds 5] [--generate 48] [--batches 1] [-- ARGUMENTS OF LLAMA-BENCH]
+
+It is art_local's own bench (interleaved processes, medians, the same results file), over the package of PACKED_FOLDER, and prints
+the ratios to stock last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+
+def unpack(packed: Path, work: Path) -> Path:
+    """A checkout in miniature, in which the builds lie where the package expects its presets."""
+    root = work / "art-local"
+    with tarfile.open(packed / "package.tgz") as tar:
+        tar.extractall(work, filter="data")
+    build = root / "build"
+    build.mkdir(exist_ok=True)
+    for preset, tree in (("cuda", "tree"), ("cuda-stock", "tree-stock")):
+        link = build / preset
+        if not link.is_symlink():
+            link.symlink_to((work / tree / "build").resolve(), target_is_directory=True)
+    series = json.loads((packed / "series.json").read_text())
+    (build / "tree.json").write_text(json.dumps({"series": series["series"], "commit": series["commit"]}))
+    return root
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("packed", "work", "model", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--depths", default="0,8192,32768,131072")
+    parser.add_argument("--kv", default="q8_0,q4_0")
+    parser.add_argument("--modes", default="exact,ranked")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--generate", type=int, default=48)
+    parser.add_argument("--batches", default="1")
+    parser.add_argument("extra", nargs="*")
+    chosen = parser.parse_args()
+    sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
+
+    from art_local.bench.configuration import Plan
+    from art_local.bench.session import measure
+
+    whole = lambda text: tuple(int(part) for part in text.split(","))  # noqa: E731
+    plan = Plan(
+        depths=whole(chosen.depths),
+        modes=tuple(chosen.modes.split(",")),
+        kvs=tuple(chosen.kv.split(",")),
+        batches=whole(chosen.batches),
+        rounds=chosen.rounds,
+        generate=chosen.generate,
+        reps=1,
+        extra=tuple(chosen.extra),
+    )
+    done = measure(chosen.model, plan, chosen.out, preset="cuda", resume=chosen.out.exists())
+    stock = {(row.key.kv, row.key.depth, row.key.batch): row.median for row in done.rows if row.key.mode == "off"}
+    print(f"{'mode':<10} {'kv':<5} {'depth':>7} {'batch':>5} {'tokens/s':>9} {'ratio':>6} {'read':>5} {'bytes':>6}")
+    for row in done.rows:
+        base = stock.get((row.key.kv, row.key.depth, row.key.batch))
+        speed = f"{row.median:9.2f}" if row.median else f"{row.failure or '-':>9}"
+        ratio = f"{row.median / base:6.2f}" if row.median and base else "     -"
+        shares = [f"{share:5.1%}" if share is not None else "    -" for share in (row.read_share, row.byte_share)]
+        print(f"{row.key.mode:<10} {row.key.kv:<5} {row.key.depth:>7} {row.key.batch:>5} {speed} {ratio} {' '.join(shares)}")
+        if row.sentence:
+            print(f"           {row.sentence}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
