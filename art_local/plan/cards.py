@@ -1,0 +1,88 @@
+"""Cards that people have: memory, bandwidth, arithmetic, and how well llama.cpp uses them (measured where said, else assumed)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from art_local.errors import UserError
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Family:
+    """Efficiency of decoding kernels. `basis` is told beside every number that depends on it."""
+
+    name: str
+    weights: float  # share of the bandwidth at which weights are read
+    layer_us: float  # microseconds a layer that do not depend on any size
+    f16_kv: float  # share of the bandwidth of the stock kernel on an f16 cache
+    basis: str
+
+
+CONSUMER = Family("GeForce", 0.80, 35, 0.90, "assumed from published llama.cpp results for the 3090, 4090 and 5090")
+SERVER = Family("data centre", 0.575, 65, 0.58, "fitted to stock llama.cpp measured on one H200")
+APPLE = Family("Apple", 0.62, 80, 0.60, "assumed from published llama.cpp results for M1 to M4")
+PROCESSOR = Family("processor", 0.75, 20, 0.60, "assumed")
+
+
+@dataclass(frozen=True)
+class Card:
+    name: str
+    memory: int  # bytes
+    bandwidth: float  # bytes per second
+    tflops: float  # f32
+    family: Family
+    reserve: int  # display, driver and runtime context
+    unified: bool = False
+
+    @property
+    def usable(self) -> int:
+        return self.memory - self.reserve
+
+
+def geforce(name: str, gib: float, gbs: float, tflops: float) -> Card:
+    # 0.5 GiB for a desktop's display, 0.5 GiB for the CUDA context and its libraries
+    return Card(name, int(gib * GIB), gbs * 1e9, tflops, CONSUMER, GIB)
+
+
+def server(name: str, gib: float, gbs: float, tflops: float) -> Card:
+    return Card(name, int(gib * GIB), gbs * 1e9, tflops, SERVER, GIB // 2)
+
+
+def apple(name: str, gib: int, gbs: float, tflops: float) -> Card:
+    # macOS lets the GPU wire about 2/3 of a small memory and 3/4 of a large one (iogpu.wired_limit_mb moves it)
+    share = 3 if gib > 36 else 2
+    return Card(f"{name} {gib}GB", gib * GIB, gbs * 1e9, tflops, APPLE, gib * GIB - gib * GIB * share // (share + 1), True)
+
+
+CARDS = [
+    geforce("RTX 3060", 12, 360, 12.7), geforce("RTX 3080", 10, 760, 29.8), geforce("RTX 3090", 24, 936, 35.6),
+    geforce("RTX 3090 Ti", 24, 1008, 40.0), geforce("RTX 4060 Ti", 16, 288, 22.1), geforce("RTX 4070", 12, 504, 29.1),
+    geforce("RTX 4070 Ti SUPER", 16, 672, 44.1), geforce("RTX 4080", 16, 717, 48.7), geforce("RTX 4090", 24, 1008, 82.6),
+    geforce("RTX 5070 Ti", 16, 896, 43.9), geforce("RTX 5080", 16, 960, 56.3), geforce("RTX 5090", 32, 1792, 104.8),
+    geforce("RTX A6000", 48, 768, 38.7), geforce("RTX 6000 Ada", 48, 960, 91.1), geforce("RTX PRO 6000", 96, 1792, 125.0),
+    server("A100 40GB", 40, 1555, 19.5), server("A100 80GB", 80, 2039, 19.5), server("H100", 80, 3350, 67), server("H200", 140.4, 4420, 67),
+    apple("M1 Max", 64, 400, 10.4), apple("M2 Ultra", 192, 800, 27.2), apple("M2 Max", 96, 400, 13.6), apple("M3 Max", 128, 400, 14.2),
+    apple("M4 Pro", 48, 273, 9.2), apple("M4 Max", 128, 546, 18.4), apple("M4 Max", 64, 546, 18.4), apple("M4 Max", 36, 410, 14.7),
+    apple("M3 Ultra", 96, 800, 28.2), apple("M3 Ultra", 256, 800, 28.2), apple("M3 Ultra", 512, 800, 28.2),
+]  # fmt: skip
+
+
+def find(query: str, memory: float | None = None) -> Card:
+    """The card whose name holds the query's words in a row; of several the plainest, then the smallest. Memory in GiB overrides."""
+    words = query.lower().replace("nvidia", "").replace("geforce", "").replace("apple", "").split()
+    found = [card for card in CARDS if words and f" {' '.join(words)} " in f" {card.name.lower()} "]
+    if not found:
+        raise UserError(f"No card '{query}' in the table; it has {', '.join(card.name for card in CARDS)}.")
+    card = min(found, key=lambda one: (len(one.name.split()), one.memory))
+    if memory is None:
+        return card
+    if not 1 <= memory <= 4096:
+        raise UserError("--memory takes 1 to 4096 GiB.")
+    return replace(card, memory=int(memory * GIB))
+
+
+def processor(memory: int, bandwidth: float) -> Card:
+    """No card: main memory, of which the system keeps 2 GiB."""
+    return Card("processor", memory, bandwidth, 1.0, PROCESSOR, 2 * GIB, True)

@@ -1,0 +1,228 @@
+"""plan against the truth: memory as llama-fit-params of our build gives it, speed as measured on one H200."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_bytes import write_sparse
+
+from art_local.cli.app import run
+from art_local.errors import UserError
+from art_local.model.header import Header
+from art_local.model.locate import load
+from art_local.plan import plan as planning
+from art_local.plan.cards import CARDS, GIB, Card, find, processor
+from art_local.plan.measured import parse_fit
+from art_local.plan.memory import Setting, compute_bytes, describe, record_bytes
+from art_local.plan.placement import largest_context, place
+from art_local.plan.roofline import calibrate
+
+MIB = 1 << 20
+HOST = processor(64 * GIB, 80e9)
+# llama-fit-params -fitp on -fa on -nr, MiB: model, context, compute (ubatch 512, one sequence)
+TRUTH = {
+    ("llama-3.1-8b:Q4_K_S", 4096, "f16"): (4467, 512, 266), ("llama-3.1-8b:Q4_K_S", 32768, "q8_0"): (4467, 2176, 274),
+    ("llama-3.1-8b:Q4_K_S", 131072, "q4_0"): (4467, 4608, 274), ("llama-3.1-8b:Q4_K_S", 131072, "f16"): (4467, 16384, 266),
+    ("llama-3.3-70b:Q4_K_S", 4096, "q4_0"): (38470, 360, 282), ("llama-3.3-70b:Q4_K_S", 32768, "q8_0"): (38470, 5440, 298),
+    ("llama-3.3-70b:Q4_K_S", 131072, "f16"): (38470, 40960, 360), ("llama-3.3-70b:Q4_K_S", 131072, "q8_0"): (38470, 21760, 344),
+    ("gemma-3-27b:Q4_K_M", 4096, "f16"): (15773, 944, 533), ("gemma-3-27b:Q4_K_M", 32768, "q8_0"): (15773, 1691, 533),
+    ("gemma-3-27b:Q4_K_M", 131072, "q4_0"): (15773, 3055, 533), ("gpt-oss-20b:MXFP4", 4096, "f16"): (11536, 114, 414),
+    ("gpt-oss-20b:MXFP4", 32768, "q8_0"): (11536, 417, 409), ("gpt-oss-20b:MXFP4", 131072, "q4_0"): (11536, 869, 409),
+    ("qwen3-8b:Q4_K_M", 4096, "q8_0"): (4789, 306, 312), ("qwen3-8b:Q4_K_M", 131072, "f16"): (4789, 18432, 312),
+}  # fmt: skip
+# stock llama-bench tg48 on one H200, Llama 3.1 8B shape, Q4_K_S
+H200 = {
+    "f16": {8192: 255.9, 32768: 191.8, 131072: 94.8},
+    "q8_0": {0: 263.0, 8192: 207.1, 32768: 127.1, 131072: 49.6},
+    "q4_0": {8192: 205.5, 32768: 125.3, 131072: 48.2},
+}
+
+
+def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert run(["plan", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def make(name: str, card: Card, context: int, kv: str = "q8_0", count: int = 1, results: list[Path] | None = None) -> planning.Plan:
+    return planning.make(load(name), card, count, Setting(context, kv, ranked=True), HOST, results or [])
+
+
+def close(predicted: int, truth: tuple[int, int, int]) -> bool:
+    return abs(predicted / MIB - sum(truth)) <= 0.03 * sum(truth)
+
+
+@pytest.mark.parametrize(("name", "context", "kv"), TRUTH)
+def test_memory_within_3_percent_of_llama_fit_params(name: str, context: int, kv: str) -> None:
+    weights, cache, compute = TRUTH[name, context, kv]
+    model, setting = describe(load(name)), Setting(context, kv)
+    placed = place(model, processor(256 * GIB, 80e9), 1, setting)
+    assert abs(placed.weights / MIB - weights) <= 0.002 * weights + 1
+    assert abs(placed.kv / MIB - cache) <= 1
+    assert abs(compute_bytes(model, setting) / MIB - compute) <= 0.07 * compute
+    assert close(placed.weights + placed.kv + placed.compute, (weights, cache, compute))
+
+
+@pytest.mark.built
+@pytest.mark.parametrize("name", ["", "llama-3.1-8b:Q4_K_S", "llama-3.3-70b:Q4_K_S", "gemma-3-27b:Q4_K_M"])
+def test_memory_against_this_build(name: str, patched: Any, demo: Path, tmp_path: Path) -> None:
+    program = patched.program("llama-fit-params")
+    if not program.exists():
+        pytest.skip("this build has no llama-fit-params")
+    path = tmp_path / "model.gguf" if name else demo
+    if name:
+        write_sparse(path, load(name))
+    model = describe(load(str(path)))
+    for context in (4096, 32768, 131072):
+        for kv in ("f16", "q8_0", "q4_0"):
+            flags = ["-fitp", "on", "-fa", "on", "-nr", "-c", str(context), "-ctk", kv, "-ctv", kv, "-ngl", "0", "-dev", "none"]
+            done = subprocess.run([program, "-m", path, *flags], capture_output=True, text=True, check=True)
+            truth = (parse_fit(done.stdout) or {})["Host"]
+            placed = place(model, processor(256 * GIB, 80e9), 1, Setting(context, kv))
+            assert close(placed.weights + placed.kv + placed.compute, tuple(count // MIB for count in truth.values()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kv", H200)
+def test_stock_speed_on_an_h200(kv: str) -> None:
+    made = make("llama-3.1-8b:Q4_K_S", find("H200"), 131072, kv)
+    for depth, speed in H200[kv].items():
+        seconds = made.speeds.seconds["stock"]
+        assert 1 / seconds[depth] == pytest.approx(speed, rel=0.15), depth
+
+
+def bench_file(path: Path, points: dict[int, float], kv: str, size: int, mode: str = "off") -> Path:
+    lines = [
+        {"gpu_info": "NVIDIA H200", "model_size": size, "type_k": kv, "type_v": kv, "n_prompt": 0, "n_gen": 48, "n_depth": depth,
+         "avg_ts": speed, "art_local": {"format": 1, "kind": "run", "configuration": {"mode": mode, "kv": kv, "depth": depth}}}
+        for depth, speed in points.items()
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("kv", H200)
+@pytest.mark.parametrize("known", [8192, 32768, 131072])
+def test_calibrated_on_one_depth_the_others_follow(kv: str, known: int, tmp_path: Path) -> None:
+    size = load("llama-3.1-8b:Q4_K_S").weight_bytes
+    results = bench_file(tmp_path / "r.jsonl", {known: H200[kv][known]}, kv, size)
+    made = make("llama-3.1-8b:Q4_K_S", find("H200"), 131072, kv, results=[results])
+    for depth, speed in H200[kv].items():
+        assert 1 / made.speeds.seconds["stock"][depth] == pytest.approx(speed, rel=0.15), depth
+    assert any("calibrated on 1 measured" in line for line in made.speeds.assumptions)
+
+
+def test_calibration_takes_only_what_belongs(tmp_path: Path) -> None:
+    size = load("llama-3.1-8b:Q4_K_S").weight_bytes
+    plain = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768).speeds.seconds
+    for path in (bench_file(tmp_path / "a", {0: 1.0}, "f16", size), bench_file(tmp_path / "b", {0: 1.0}, "q8_0", size * 2)):
+        assert make("llama-3.1-8b:Q4_K_S", find("H200"), 32768, results=[path]).speeds.seconds == plain
+    twice = bench_file(tmp_path / "c", {0: 100.0, 32768: 50.0}, "q8_0", size, "ranked")
+    made = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768, results=[twice]).speeds.seconds
+    assert made["stock"] == plain["stock"] and 1 / made["ranked"][32768] == pytest.approx(50, rel=0.03)
+    assert 1 / made["ranked"][0] == pytest.approx(100, rel=0.03)
+    assert calibrate([(1, 1, 4), (1, 3, 8)]).base == pytest.approx(2)
+
+
+def test_70b_on_one_24_gb_card(capsys: pytest.CaptureFixture[str]) -> None:
+    told = plan(capsys, "llama-3.3-70b:Q4_K_S", "--gpu", "3090", "--ctx", "32768")
+    memory = told["memory"]
+    assert not memory["fits"] and told["largest_context"] == 0 and 30 < memory["ngl"] < 55
+    assert memory["used"] <= 24 * GIB and memory["weights"] + memory["host_weights"] == pytest.approx(40.34e9, rel=0.01)
+    # the 19 GB off the card cannot be read faster than main memory gives them
+    assert 1 < told["tokens_per_second"]["stock"]["0"] < 80e9 / memory["host_weights"]
+    by_name = {one["what"]: one for one in told["alternatives"]}
+    assert by_name["2 x RTX 3090"]["fits"] and by_name["2 x RTX 3090"]["tokens_per_second"] > 8
+    smaller = [one for name, one in by_name.items() if "Q2" in name]
+    assert smaller and all("about" in one["note"] for one in smaller)
+    assert run(["plan", "llama-3.3-70b:Q4_K_S", "--gpu", "3090"]) == 0
+    text = capsys.readouterr().out
+    for part in ("does not fit", "-ngl", "main memory", "prediction, not a measurement", "2 x RTX 3090", "--ram-bandwidth", "prefill"):
+        assert part in text
+
+
+def test_experts_in_main_memory_beat_whole_layers_there() -> None:
+    made = make("gpt-oss-20b", find("RTX 3080"), 32768)
+    apart = next(one for one in made.alternatives if one.what == "--cpu-moe")
+    assert not made.placement.fits and apart.fits and 5 < apart.tokens_per_second < 200
+    # 4 of 32 experts: 1.27 GB a token at 60 GB/s
+    assert apart.tokens_per_second < 1 / (10.15e9 / 8 / 60e9)
+
+
+def test_placement_is_consistent() -> None:
+    for name in ("llama-3.1-8b", "gemma-3-27b", "gpt-oss-20b", "qwen2.5-72b"):
+        model = describe(load(name))
+        total = sum(tensor.bytes for tensor in load(name).tensors)
+        for card in (find("3060"), find("3090"), find("5090"), find("M3 Ultra")):
+            last = -1
+            for context in (262144, 65536, 16384, 4096, 256):
+                placed = place(model, card, 1, Setting(context))
+                assert placed.ngl >= last  # a shorter context never holds fewer layers
+                last = placed.ngl
+                if placed.ngl:
+                    assert placed.used <= placed.capacity
+                whole = placed.weights + placed.host_weights
+                assert total <= whole <= total + model.twice + 1
+            limit = largest_context(model, card, 1, Setting(0))
+            if limit:
+                assert place(model, card, 1, Setting(limit)).fits
+                assert limit >= model.context or not place(model, card, 1, Setting(limit + 256)).fits
+
+
+def test_modes_and_depths() -> None:
+    made = make("llama-3.1-8b:Q4_K_S", find("4090"), 131072)
+    for row in made.speeds.seconds.values():
+        assert sorted(row.values()) == list(row.values()) and next(iter(row)) == 0 and list(row)[-1] == 131072
+    ranked, exact, stock = (made.speeds.seconds[mode][131072] for mode in ("ranked", "exact", "stock"))
+    assert ranked < exact < stock
+    # never faster than the bytes that must be read
+    weights = made.model.header.weight_bytes - made.model.input_bytes
+    assert made.speeds.seconds["stock"][0] > weights / made.card.bandwidth
+
+
+def test_summaries_as_the_library_lays_them_out() -> None:
+    assert (record_bytes(64), record_bytes(128), record_bytes(256)) == (56, 112, 216)
+    header = Path(__file__).parents[1] / "build" / "tree" / "ggml" / "src" / "ggml-art-summary.h"
+    if header.exists():
+        text = header.read_text()
+        assert "((D)/2 + (D)/4 + 2*((D)/32 + 1) + 7)/8*8" in text and "GGML_ART_TILE       8" in text
+
+
+@pytest.mark.parametrize(("query", "name"), [("3090", "RTX 3090"), ("rtx 4090", "RTX 4090"), ("NVIDIA GeForce RTX 5090", "RTX 5090"),
+                         ("M3 Ultra", "M3 Ultra 96GB"), ("m4 max 128gb", "M4 Max 128GB"), ("h200", "H200")])  # fmt: skip
+def test_cards_by_name(query: str, name: str) -> None:
+    assert find(query).name == name
+
+
+def test_this_machines_card() -> None:
+    from art_local.cli.plan import recognised
+
+    names = {"NVIDIA GeForce RTX 3090": "RTX 3090", "NVIDIA GeForce RTX 3090 Ti": "RTX 3090 Ti", "NVIDIA H200": "H200",
+             "NVIDIA A100-SXM4-80GB": None, "Apple M3 Ultra": "M3 Ultra 96GB", "NVIDIA GeForce RTX 4070 SUPER": "RTX 4070",
+             "NVIDIA GeForce RTX 2080": None, "NVIDIA GeForce RTX 3080 Laptop GPU": None, "AMD Radeon": None}  # fmt: skip
+    for driver, name in names.items():
+        card = recognised(driver)
+        assert (card.name if card else None) == name, driver
+
+
+def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("no json\n{}\n")
+    for arguments in (["--gpu", "9999"], ["--gpu", ""], ["--gpu", "3090", "--gpus", "0"], ["--gpu", "3090", "--kv", "q3"],
+                      ["--gpu", "3090", "--ctx", "0"], ["--gpu", "3090", "--ctx", "999999999"], ["--gpu", "3090", "--memory", "-1"],
+                      ["--gpu", "3090", "--ram-bandwidth", "0"], ["--gpu", "3090", "--results", str(tmp_path / "bad.jsonl")]):  # fmt: skip
+        assert run(["plan", "llama-3.1-8b", *arguments]) == 1, arguments
+        err = capsys.readouterr().err
+        assert err.startswith("error: ") and err.count("\n") == 1
+    with pytest.raises(UserError):
+        describe(Header({"general.architecture": "llama", "llama.block_count": 1}, []))
+
+
+def test_every_shape_on_every_card() -> None:
+    from art_local.model.shape import names
+
+    for name in names():
+        for card in CARDS[:: len(CARDS) // 4]:
+            made = make(name, card, 8192)
+            assert made.speeds.seconds["stock"][8192] > 0 and made.placement.used >= 0
