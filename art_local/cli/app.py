@@ -15,8 +15,12 @@ COMMANDS = {
     "build": "Build the patched llama.cpp for this machine.",
     "demo": "Build, fetch a small model and bench it: the first evening in one command.",
     "bench": "Measure decoding speed of a model at a context length, by mode.",
+    "compare": "Put results side by side: two cards, on and off, before and after.",
+    "report": "Make one HTML page of results.",
     "inspect": "Show what a model is made of, and where early termination applies.",
     "plan": "Say whether a model fits a card, and how fast it should be.",
+    "eval": "Measure what early termination costs in quality, against exact attention.",
+    "tune": "Find tolerances for one model, by layer, at a target loss.",
     "patches": "Look after the patch series: status, apply, export, verify, rebase.",
 }
 

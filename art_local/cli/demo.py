@@ -24,4 +24,5 @@ def demo(
     build(preset=name)
     build(preset=name, stock=True)
     model = demo_model.fetch()
-    bench(model=str(model), ctx=ctx, preset=name)
+    # one round, few tokens: a first look, in minutes even on two cores
+    bench(model=str(model), ctx=ctx, preset=name, rounds=1, reps=2, generate=32, prompt=0)

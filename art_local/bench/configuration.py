@@ -1,0 +1,156 @@
+"""What is measured: one configuration is one process; a plan is all of them, in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from art_local.errors import UserError
+
+MODES = ("off", "exact", "stability", "ranked")
+KV_TYPES = ("q8_0", "q4_0", "f16")
+LARGEST = 1 << 30  # tokens; more than any model has, less than an int32 holds
+
+
+@dataclass(frozen=True)
+class Configuration:
+    mode: str = "off"
+    kv: str = "q8_0"
+    depth: int = 0
+    generate: int = 64
+    prompt: int = 0
+    reps: int = 3
+    batch: int = 1
+    eps: float | None = None
+    extra: tuple[str, ...] = ()  # further arguments of llama-bench, as the user gave them
+
+    @property
+    def program(self) -> str:
+        return "llama-bench" if self.batch == 1 else "llama-batched-bench"
+
+    @property
+    def records(self) -> int:
+        """How many records a complete run of it prints."""
+        return 2 if self.prompt and self.batch == 1 else 1
+
+    def arguments(self, model: Path | str, art: bool) -> list[str]:
+        """The command line; `art` says whether the program knows the --art flags (the stock one does not)."""
+        common = ["-m", str(model), "-ngl", "99", "-fa", "on", "-ctk", self.kv, "-ctv", self.kv]
+        if self.batch == 1:
+            own = [
+                "-p",
+                str(self.prompt),
+                "-n",
+                str(self.generate),
+                "-d",
+                str(self.depth),
+                "-r",
+                str(self.reps),
+                "-o",
+                "jsonl",
+                "--progress",
+            ]
+        else:
+            depth = max(self.depth, 1)  # it cannot start from an empty cache
+            context = self.batch * (depth + self.generate)
+            own = ["-c", str(context), "-npp", str(depth), "-ntg", str(self.generate), "-npl", str(self.batch), "--output-format", "jsonl"]
+        return [*common, *own, *(self.art_arguments() if art else []), *self.extra]
+
+    def art_arguments(self) -> list[str]:
+        return ["--art", self.mode, *(["--art-eps", f"{self.eps:g}"] if self.eps is not None else [])]
+
+    def label(self) -> str:
+        batch = f" x{self.batch}" if self.batch > 1 else ""
+        eps = f" eps {self.eps:g}" if self.eps is not None else ""
+        return f"{self.mode}{eps} {self.kv} @ d{self.depth}{batch}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "extra": list(self.extra)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Configuration:
+        """Results may come from another version: what is unknown is left out, what is missing or odd takes its default."""
+        text = {name: fields[name] for name in ("mode", "kv") if isinstance(fields.get(name), str)}
+        counts = {name: fields[name] for name in ("depth", "generate", "prompt", "reps", "batch") if is_count(fields.get(name))}
+        eps, extra = fields.get("eps"), fields.get("extra")
+        return cls(
+            **text,
+            **counts,
+            eps=float(eps) if isinstance(eps, (int, float)) and abs(eps) < 1e9 else None,
+            extra=tuple(map(str, extra)) if isinstance(extra, list) else (),
+        )
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+@dataclass(frozen=True)
+class Plan:
+    depths: tuple[int, ...]
+    modes: tuple[str, ...] = ("exact", "ranked")
+    kvs: tuple[str, ...] = ("q8_0",)
+    batches: tuple[int, ...] = (1,)
+    eps: tuple[float, ...] = ()
+    rounds: int = 3
+    generate: int = 64
+    prompt: int = 0
+    reps: int = 3
+    extra: tuple[str, ...] = ()
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Modes are innermost: what is compared with each other runs side by side."""
+        for kv in self.kvs:
+            for batch in self.batches:
+                for depth in self.depths:
+                    for mode in ("off", *(mode for mode in self.modes if mode != "off")):
+                        for eps in self.eps if mode == "ranked" and self.eps else (None,):
+                            yield Configuration(mode, kv, depth, self.generate, self.prompt, self.reps, batch, eps, self.extra)
+
+    def schedule(self) -> list[tuple[int, Configuration]]:
+        """Every other round runs backwards, so that a card that grows warm is unfair to nobody."""
+        once = list(self.configurations())
+        return [(number, one) for number in range(self.rounds) for one in (reversed(once) if number % 2 else once)]
+
+
+def sweep(context: int, generate: int) -> tuple[int, ...]:
+    """Depths for a context length: empty, an eighth, a quarter, a half, and as full as the generated tokens allow."""
+    deepest = context - generate
+    if deepest < 0:
+        raise UserError(f"A context of {context} tokens has no room for {generate} generated ones.")
+    steps = [context // part for part in (8, 4, 2) if context // part >= 64]
+    return tuple(sorted({0, *(step for step in steps if step < deepest), deepest}))
+
+
+def numbers(text: str, what: str, least: int = 0) -> tuple[int, ...]:
+    """A list such as 0,4096,8k."""
+    return tuple(dict.fromkeys(whole(part, what, least) for part in text.split(",")))
+
+
+def whole(text: str, what: str, least: int = 0) -> int:
+    plain = text.strip().lower().replace("_", "")
+    factor = 1024 if plain.endswith("k") else 1
+    digits = plain.removesuffix("k")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 12 and least <= int(digits) * factor <= LARGEST):
+        raise UserError(f"{what} takes whole numbers from {least}, such as {max(least, 1)} or 8k, not '{text.strip()}'.")
+    return int(digits) * factor
+
+
+def choices(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    for one in wanted:
+        if one not in known:
+            raise UserError(f"{what} knows {', '.join(known)}, not '{one}'.")
+    return wanted
+
+
+def tolerances(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 <= one < 1e6 for one in found):
+        raise UserError(f"--eps takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
+    return found

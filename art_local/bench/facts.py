@@ -1,0 +1,81 @@
+"""What does not change while a bench runs, and is written beside every record: model, machine, build."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from art_local import checkout
+from art_local.bench.results import Line
+from art_local.building.presets import Preset
+from art_local.errors import UserError
+from art_local.source.pin import read_pin
+
+
+@dataclass
+class Facts:
+    model: dict[str, Any]  # name, sha256, bytes, kv_bytes_per_token by type when known
+    machine: dict[str, Any]
+    build: dict[str, Any]
+    started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    load: float | None = field(default_factory=lambda: os.getloadavg()[0] if hasattr(os, "getloadavg") else None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"started": self.started, "load": self.load, "model": self.model, "machine": self.machine, "build": self.build}
+
+    def refuse_other(self, lines: list[Line]) -> None:
+        """A file that is gone on with must stay about one thing."""
+        for name, own in (("model", self.model.get("sha256")), ("machine", identity(self.machine)), ("build", self.build.get("series"))):
+            for line in lines:
+                held = line.get("facts", name)
+                theirs = held and (identity(held) if name == "machine" else held.get("sha256" if name == "model" else "series"))
+                if theirs and own and theirs != own:
+                    raise UserError(f"The results there are of another {name} ({theirs}, now {own}); name another file by --out.")
+
+
+def identity(machine: dict[str, Any]) -> str:
+    found = machine.get("cards")
+    cards = ", ".join(str(card.get("name")) for card in found if isinstance(card, dict)) if isinstance(found, list) else ""
+    return f"{machine.get('processor')}; {cards}" if cards else str(machine.get("processor"))
+
+
+def build_facts(build: Preset) -> dict[str, Any]:
+    return {
+        "preset": build.name,
+        "gpu": build.name.startswith("cuda"),
+        "commit": read_pin(checkout.PATCHES).commit,
+        "series": series(checkout.BUILD),
+    }
+
+
+def bandwidth(cards: list[dict[str, Any]]) -> float | None:
+    """Bytes a second of the card, if the table has it; cards of a pair are read one after the other."""
+    from art_local.plan.cards import find
+
+    try:
+        return find(str(cards[0]["name"])).bandwidth
+    except (UserError, IndexError):
+        return None
+
+
+def file_name(model: str, machine: dict[str, Any], now: datetime | None = None) -> str:
+    """results/2026-01-31-1830-Qwen3-8B-Q4_K_S-RTX-3090.jsonl"""
+    cards = machine.get("cards") or []
+    card = str(cards[0].get("name")) if cards else "cpu"
+    plain = re.sub(r"\b(NVIDIA|GeForce)\b", "", card)
+    stem = re.sub(r"[^A-Za-z0-9._]+", "-", f"{model.removesuffix('.gguf')} {plain}").strip("-")
+    return f"{(now or datetime.now()):%Y-%m-%d-%H%M}-{stem}.jsonl"
+
+
+def series(build_folder: Path) -> str | None:
+    """The fingerprint of the series that build/tree holds."""
+    try:
+        found = json.loads((build_folder / "tree.json").read_text(encoding="utf-8")).get("series")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return str(found) if found else None

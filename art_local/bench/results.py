@@ -1,0 +1,169 @@
+"""The results file: JSON lines, each llama-bench's own record, word for word, with one key of ours, `art_local`, added at its end.
+
+The file is replaced as a whole at each addition: whenever we are killed, or the disk is full, what is there is complete.
+Other programs' readers (llama.cpp's compare-llama-bench.py) drop the key they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from art_local.errors import UserError
+
+FORMAT = 1
+KEY = "art_local"
+LARGEST = 256 << 20  # bytes; a long evening writes one or two megabytes
+
+
+def join(record: str | None, envelope: dict[str, Any]) -> str:
+    """One line; the record's own bytes stay as they are."""
+    ours = json.dumps({KEY: {"format": FORMAT, **envelope}}, allow_nan=False)
+    if record is None or record.strip() == "{}":
+        return ours
+    return record.strip()[:-1].rstrip() + ", " + ours[1:]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a results file, by key: unknown fields are carried along, missing ones are None."""
+
+    record: dict[str, Any]
+    ours: dict[str, Any]
+
+    def get(self, *path: str) -> Any:
+        value: Any = self.ours
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def items(self, *path: str) -> list[Any]:
+        """The list there, or nothing."""
+        value = self.get(*path)
+        return value if isinstance(value, list) else []
+
+    @property
+    def kind(self) -> str:
+        """run, failure or prediction; a bare record of llama-bench is a run, too."""
+        return str(self.ours.get("kind", "run"))
+
+
+class Results:
+    def __init__(self, path: Path, lines: Iterable[str] = ()) -> None:
+        self.path = path
+        self.lines = list(lines)
+        self.seen = fingerprint(path)
+
+    @classmethod
+    def start(cls, path: Path, resume: bool) -> Results:
+        if not path.exists():
+            results = cls(path)
+            results.check_writable()
+            return results
+        if not resume:
+            raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
+        results = cls(path, whole_lines(path))
+        results.check_writable()
+        return results
+
+    def check_writable(self) -> None:
+        """Better now than after the first run."""
+        self.write(self.path.with_name(f".{self.path.name}.part"), self.lines)
+        self.path.with_name(f".{self.path.name}.part").unlink()
+
+    def add(self, lines: list[str]) -> None:
+        if fingerprint(self.path) != self.seen:
+            raise UserError(f"{self.path} was changed by somebody else while this bench ran; it is left as it is.")
+        part = self.path.with_name(f".{self.path.name}.part")
+        self.write(part, [*self.lines, *lines])
+        os.replace(part, self.path)
+        sync_folder(self.path.parent)
+        self.lines += lines
+        self.seen = fingerprint(self.path)
+
+    def write(self, part: Path, lines: list[str]) -> None:
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(f"{line}\n" for line in lines)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            kept = f" What {self.path} held before is untouched." if self.path.exists() else ""
+            raise UserError(f"The results could not be written to {self.path}: {error.strerror or error}.{kept}") from None
+
+    def parsed(self) -> list[Line]:
+        return [parse(line) for line in self.lines]
+
+
+def fingerprint(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename is safe on the disk once its folder is; Windows knows no such thing."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    with suppress(OSError):
+        os.fsync(handle)
+    os.close(handle)
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file; a torn last one (another program's, a copy cut short) is dropped, a broken one elsewhere is an error."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is too large for a results file ({path.stat().st_size >> 20} MiB).")
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a results file: it is no text.") from None
+    lines = text.split("\n")
+    last = lines.pop()  # empty when the file ends as it should
+    if last.strip() and is_object(last):
+        lines.append(last)
+    kept = [line for line in lines if line.strip()]
+    for number, line in enumerate(kept, 1):
+        if not is_object(line):
+            raise UserError(f"{path} is not a results file: line {number} is no JSON object.")
+    return kept
+
+
+def is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def parse(line: str) -> Line:
+    record = json.loads(line)
+    if "\\ud" in line.lower():  # half a character cannot be printed
+        record = json.loads(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
+    ours = record.pop(KEY, None)
+    return Line(record, ours if isinstance(ours, dict) else {})
+
+
+def read(path: Path) -> list[Line]:
+    if not path.exists():
+        raise UserError(f"There is no file {path}.")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a results file.")
+    lines = [parse(line) for line in whole_lines(path)]
+    if not lines:
+        raise UserError(f"{path} holds no results.")
+    return lines

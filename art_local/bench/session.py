@@ -1,0 +1,56 @@
+"""The bench as one call: find the build, look at the model, run the plan, sum it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from art_local.bench.binaries import Binaries
+from art_local.bench.configuration import Plan
+from art_local.bench.facts import Facts, bandwidth, build_facts, file_name
+from art_local.bench.model import Model, resolve
+from art_local.bench.results import Results
+from art_local.bench.rounds import Bench, Watch
+from art_local.bench.summary import Row, summarize
+from art_local.building import presets
+from art_local.building.machine import this_machine
+
+
+@dataclass(frozen=True)
+class Measured:
+    path: Path
+    rows: list[Row]
+    baseline: str
+    interrupted: bool
+
+
+def measure(
+    model: Model | Path,
+    plan: Plan,
+    out: Path | None = None,
+    *,
+    preset: str | None = None,
+    resume: bool = False,
+    watch: Watch = lambda progress: None,
+    say: Callable[[str], Any] = print,
+) -> Measured:
+    """Run a plan. What is finished is in the results file, whatever happens; Ctrl-C ends the plan, not the summary."""
+    model = model if isinstance(model, Model) else resolve(model)
+    build = presets.built(preset)
+    binaries = Binaries(build)
+    machine = this_machine().as_dict()
+    machine["bandwidth"] = bandwidth(machine["cards"]) if build.name.startswith(("cuda", "metal")) else None
+    measured = machine if build.name.startswith(("cuda", "metal")) else {**machine, "cards": []}
+    path = out or Path("results") / file_name(model.path.name, measured)
+    results = Results.start(path, resume)
+    facts = Facts(model.facts(say), measured, build_facts(build))
+    if binaries.stock is None:
+        say(f"There is no stock twin of '{build.name}'; the baseline is the patched build with --art off.")
+    interrupted = False
+    try:
+        Bench(model.path, plan, binaries, facts, results, watch).run()
+    except KeyboardInterrupt:
+        interrupted = True
+    return Measured(path, summarize(results.parsed()), binaries.baseline(), interrupted)

@@ -1,0 +1,46 @@
+"""art-local report: results as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Results of benches, drawn together, and of evals.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; without it, the first file's name with .html.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write one self-contained HTML page: speed over depth, time in attention, memory, read share, all numbers.
+
+    The page needs no network and follows the reader's choice of light or dark.
+
+    Example: art-local report results/rtx3090.jsonl results/eval.json --out rtx3090.html
+    """
+    import json as jsonlib
+
+    from art_local.bench.comparison import load, told_apart
+    from art_local.bench.page import page
+    from art_local.bench.tested import is_eval, read_eval
+    from art_local.cli.console import console
+    from art_local.errors import UserError
+
+    target = out or files[0].with_suffix(".html")
+    if target.resolve() in [file.resolve() for file in files]:
+        raise UserError(f"{target} is one of the results; name another page by --out.")
+    benches = [file for file in files if not is_eval(file)]
+    if not benches:
+        raise UserError("A report wants the results of a bench, too.")
+    tested = [row for file in files if is_eval(file) for row in read_eval(file)]
+    text = page(told_apart([load(file) for file in benches]), tested)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The page could not be written to {target}: {error.strerror or error}.") from None
+    if json:
+        print(jsonlib.dumps({"page": str(target), "bytes": len(text.encode())}))
+    else:
+        console().print(f"page      {target}")

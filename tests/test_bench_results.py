@@ -1,0 +1,129 @@
+"""The results file: whole lines or none, and the readers of others."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_stand_in import bench, facts, fake_programs
+
+from art_local.bench.configuration import Plan
+from art_local.bench.results import Line, Results, join, parse, read, whole_lines
+from art_local.bench.summary import summarize
+from art_local.errors import UserError
+
+
+def test_the_envelope_round_trip_keeps_the_record_byte_for_byte() -> None:
+    record = '{"avg_ts": 1.50, "model_type": "a\\u00e9 }", "samples_ns": [ 1, 2 ]}'
+    line = join(record, {"kind": "run", "round": 2})
+    assert line.startswith(record[:-1])
+    parsed = parse(line)
+    assert parsed.record == json.loads(record) and parsed.get("round") == 2 and parsed.kind == "run"
+
+
+def test_a_record_without_our_key_is_a_run() -> None:
+    record = {"avg_ts": 5.0, "n_depth": 64, "type_k": "q8_0", "n_gen": 32, "art_mode": "exact", "model_type": "llama 8B"}
+    rows = summarize([Line(record, {})])
+    assert (rows[0].key.mode, rows[0].key.depth, rows[0].key.test, rows[0].median) == ("exact", 64, "tg32", 5.0)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"avg_ts": None},
+        {"avg_ts": "fast"},
+        {"avg_ts": float("nan"), "samples_ts": "x"},
+        {"avg_ts": 1, "samples_ts": [None, "x", -1]},
+        {"avg_ts": 3.0, "n_depth": None, "n_gen": "many", "art_read_share": "all", "art_layers": {"a": 1}},
+    ],
+)
+def test_missing_and_odd_fields_are_no_accident(record: dict[str, Any]) -> None:
+    odd = {"kind": "run", "configuration": {"depth": "4", "extra": 1}, "memory": 7, "cards": ["x"], "warnings": None, "facts": []}
+    for ours in ({}, {"kind": "run"}, odd):
+        for row in summarize([Line(record, ours)]):
+            row.as_dict()
+
+
+def test_a_torn_last_line_is_dropped_on_resume(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"a": 1}\n{"b": 2}\n{"c": ', encoding="utf-8")
+    results = Results.start(file, resume=True)
+    results.add(['{"d": 4}'])
+    assert file.read_text(encoding="utf-8") == '{"a": 1}\n{"b": 2}\n{"d": 4}\n'
+
+
+def test_a_whole_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"a": 1}\n{"b": 2}', encoding="utf-8")
+    assert whole_lines(file) == ['{"a": 1}', '{"b": 2}']
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "holds no results"),
+        (b"\x00\xff\xfe", "is not a results file"),
+        (b"[1]\n{}\n", "line 1 is no JSON object"),
+        (b"{}\nhello\n{}\n", "line 2 is no JSON object"),
+        (b"[" * 100_000 + b"\n", "line 1 is no JSON object"),
+        (b"GGUF\x03\x00\x00\x00", "results"),
+    ],
+)
+def test_odd_files_get_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        read(file)
+    with pytest.raises(UserError, match="folder"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="no file"):
+        read(tmp_path / "absent")
+
+
+def test_a_full_disk_leaves_the_old_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = bench(tmp_path, Plan((0,), (), rounds=1), fake_programs(tmp_path / "bin"))
+    before = results.path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"could not be written .* No space left on device. What .* held before is untouched"):
+        results.add(["{}"])
+    assert results.path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_really_full_device_says_so(tmp_path: Path) -> None:
+    results = Results.start(tmp_path / "r.jsonl", False)
+    (tmp_path / ".r.jsonl.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left on device"):
+        results.add(["{}" * 9000])
+    assert not results.path.exists()
+
+
+def test_somebody_else_writing_is_noticed(tmp_path: Path) -> None:
+    results = bench(tmp_path, Plan((0,), (), rounds=1), fake_programs(tmp_path / "bin"))
+    results.path.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="changed by somebody else"):
+        results.add(["{}"])
+    assert results.path.read_text(encoding="utf-8") == "{}\n"
+
+
+def test_where_no_file_can_be_is_said_before_the_first_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="could not be written"):
+        Results.start(tmp_path / "file" / "r.jsonl", False)
+
+
+def test_llama_cpps_own_reader_takes_the_file(tmp_path: Path) -> None:
+    """Its loader drops keys it does not know and wants its own at the top level of every line."""
+    results = bench(tmp_path, Plan((0, 64), ("exact",), rounds=1, prompt=32), fake_programs(tmp_path / "bin"), about=facts())
+    for line in results.path.read_text(encoding="utf-8").splitlines():
+        assert {"build_commit", "model_type", "n_depth", "n_gen", "n_prompt", "avg_ts"} <= json.loads(line).keys()

@@ -1,0 +1,189 @@
+"""Results side by side: what is divided, what is refused, how sure it is."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import math
+import random
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_stand_in import bench, facts, fake_programs
+
+from art_local.bench import comparison
+from art_local.bench.configuration import Configuration, Plan
+from art_local.bench.interval import ratio
+from art_local.bench.markdown import post
+from art_local.bench.plot import picture, text_plot
+from art_local.bench.prediction import same_model
+from art_local.bench.results import join
+from art_local.errors import UserError
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def results_file(path: Path, speeds: dict[str, list[float]], sha256: str = "5ha", depth: int = 4096, **more: Any) -> Path:
+    """A file with one round for each speed."""
+    lines = []
+    for mode, values in speeds.items():
+        for number, value in enumerate(values):
+            one = Configuration(mode, depth=depth, **more)
+            record = json.dumps({"n_gen": 64, "n_depth": depth, "avg_ts": value, "samples_ts": [value]})
+            about = {"facts": facts(sha256).as_dict(), "command": ["/home/me/llama-bench", "-m", "/home/me/m.gguf", "-d", str(depth)]}
+            lines.append(join(record, {"kind": "run", "round": number, "configuration": one.as_dict(), **about}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    dice, held = random.Random(3), 0
+    for _ in range(2000):
+        base, other = ([math.exp(dice.gauss(mean, 0.05)) for _ in range(4)] for mean in (0.0, 0.1))
+        found = ratio(base, other)
+        assert found.low is not None and found.high is not None
+        held += found.low <= math.exp(0.1) <= found.high
+    assert 0.94 < held / 2000 < 0.98
+
+
+def test_no_difference_is_said_when_it_is_one() -> None:
+    assert ratio([100, 102, 98], [101, 99, 103]).verdict == "no difference"
+    assert ratio([100, 101, 99], [120, 121, 119]).verdict == "faster"
+    assert ratio([120, 121, 119], [100, 101, 99]).verdict == "slower"
+    assert ratio([100], [120]).verdict == "one run each: not known how sure"
+    same = ratio([100, 100], [100, 100])
+    assert (same.low, same.value, same.high) == (1.0, 1.0, 1.0)
+
+
+def test_repetitions_of_one_process_do_not_count_as_independent(tmp_path: Path) -> None:
+    plan = Plan((0,), (), rounds=3, reps=5)
+    result = comparison.load(bench(tmp_path, plan, fake_programs(tmp_path / "bin")).path)
+    assert len(result.rows[0].samples) == 15
+    assert len(comparison.evidence(result.rows[0])) == 3
+
+
+def test_one_file_is_compared_with_its_own_baseline(tmp_path: Path) -> None:
+    result = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50, 51, 49], "ranked": [75, 76, 74]}))
+    (pair,) = comparison.within(result)
+    assert pair.ratio.value == pytest.approx(1.5, rel=0.01) and pair.verdict == "faster"
+    with pytest.raises(UserError, match="no mode beside its baseline"):
+        comparison.within(comparison.load(results_file(tmp_path / "b.jsonl", {"off": [50.0]})))
+
+
+def test_two_files_meet_where_they_agree(tmp_path: Path) -> None:
+    first = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50], "exact": [60]}), 936e9, 700)
+    second = comparison.load(results_file(tmp_path / "b.jsonl", {"off": [100], "ranked": [90]}), 1008e9, 1400)
+    (pair,) = comparison.between([first, second])
+    assert pair.ratio.value == pytest.approx(2) and pair.other.key.mode == "off"
+    assert pair.per_bandwidth == pytest.approx(2 * 936 / 1008) and pair.per_price == pytest.approx(1)
+    (across,) = comparison.between([first, second], ("exact", "ranked"))
+    assert across.ratio.value == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"sha256": "0ther"}, "speeds of different models"),
+        ({"depth": 8192}, "depth 4096 there, 8192 here"),
+        ({"kv": "q4_0"}, "kv q8_0 there, q4_0 here"),
+        ({"batch": 4}, "batch 1 there, 4 here"),
+        ({"extra": ("-t", "8")}, "extra"),
+        ({"speeds": {"ranked": [1.0]}}, "mode off there, ranked here .--modes off:ranked compares across modes"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, other: dict[str, Any], reason: str) -> None:
+    first = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50]}))
+    second = comparison.load(results_file(tmp_path / "b.jsonl", **{"speeds": {"off": [50]}, **other}))
+    with pytest.raises(UserError, match=reason):
+        comparison.between([first, second])
+
+
+def test_a_prediction_is_never_taken_for_a_measurement(tmp_path: Path) -> None:
+    about = {"facts": facts().as_dict(), "configuration": Configuration("off", depth=4096).as_dict()}
+    line = join(None, {"kind": "prediction", "prediction": {"tokens_per_second": 80.0, "assumption": "80 % of the bandwidth"}, **about})
+    (tmp_path / "p.jsonl").write_text(line + "\n", encoding="utf-8")
+    predicted = comparison.load(tmp_path / "p.jsonl")
+    measured = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50, 51, 49]}))
+    (pair,) = comparison.between([measured, predicted])
+    assert pair.verdict == "a prediction is part of it" and pair.ratio.low is None
+    told = post([measured, predicted], [pair])
+    assert "80.00 (predicted)" in told and "predicted, not measured" in told
+    assert "avg_ts" not in line, "llama-bench's own tools must not take it for one of theirs"
+
+
+def test_a_plan_is_a_side_of_a_comparison_and_marked(run_cli: Cli, tmp_path: Path) -> None:
+    plan = run_cli("plan", "llama-3.1-8b:Q4_K_M", "--gpu", "3090", "--json")
+    (tmp_path / "plan.json").write_text(plan.stdout, encoding="utf-8")
+    predicted = comparison.load(tmp_path / "plan.json")
+    assert {row.key.mode for row in predicted.rows} >= {"off", "exact", "ranked"} and all(row.predicted for row in predicted.rows)
+    assert predicted.rows[0].assumption
+    measured = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [90.0]}))
+    with pytest.raises(UserError, match="different models are not compared"):
+        comparison.between([predicted, measured])
+    name = "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"
+    name = "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"
+    own = replace(measured, rows=[replace(row, key=replace(row.key, model=name)) for row in measured.rows])
+    (pair,) = comparison.between([predicted, own])
+    assert pair.verdict == "a prediction is part of it" and pair.base.median and 50 < pair.base.median < 300
+
+
+def test_names_of_one_model() -> None:
+    assert same_model("llama-3.1-8b:Q4_K_M", "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf")
+    assert not same_model("llama-3.1-8b:Q4_K_M", "Llama-3.3-70B-Q4_K_M.gguf")
+    assert not same_model("llama-3.1-8b:Q4_K_S", "Llama-3.1-8B-Q4_K_M.gguf")
+
+
+def test_a_post_names_machines_and_command_lines_but_no_folders(tmp_path: Path) -> None:
+    result = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50], "exact": [60]}))
+    told = post([result], comparison.within(result))
+    assert "| exact q8_0 tg64 @ d4096 / off | 50.00 | 60.00 | 1.200 |" in told
+    assert "RTX 3090" in told and "series 0123" in told
+    assert "llama-bench -m m.gguf -d 4096" in told and "/home" not in told
+
+
+def test_the_plot_on_a_terminal(tmp_path: Path) -> None:
+    result = comparison.load(bench(tmp_path, Plan((0, 4096, 8192), ("ranked",), rounds=1), fake_programs(tmp_path / "bin")).path)
+    lines = text_plot([result])
+    assert lines[0] == "tokens/s, KV q8_0" and any("8192 tokens deep" in line for line in lines)
+    assert all(len(line) < 100 for line in lines)
+    assert text_plot([comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50]}))]) == []
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_the_plot_in_a_file(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra art-local[plot]")
+    result = comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50, 51], "exact": [60, 61]}))
+    picture([result], tmp_path / f"p.{kind}")
+    assert (tmp_path / f"p.{kind}").read_bytes()[:5] == {"svg": b"<?xml", "png": b"\x89PNG\r"}[kind]
+
+
+def test_a_missing_matplotlib_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pip install 'art-local\[plot\]'"):
+        picture([], tmp_path / "p.png")
+    with pytest.raises(UserError, match="writes .svg or .png"):
+        picture([], tmp_path / "p.pdf")
+
+
+def test_the_command(run_cli: Cli, tmp_path: Path) -> None:
+    first = results_file(tmp_path / "a.jsonl", {"off": [50, 51, 49]})
+    second = results_file(tmp_path / "b.jsonl", {"off": [100, 101, 99]})
+    done = run_cli("compare", str(first), str(second), "--price", "700,1400", "--json")
+    pair = json.loads(done.stdout)["pairs"][0]
+    assert pair["ratio"] == pytest.approx(2, rel=0.01) and pair["verdict"] == "faster" and pair["per_price"] == pytest.approx(1, rel=0.01)
+    plain = run_cli("compare", str(first), str(second))
+    assert plain.returncode == 0 and "faster" in plain.stdout and "\x1b" not in plain.stdout
+    for wrong in (["--price", "7"], ["--price", "x,y"], ["--modes", "off"], ["--bandwidth", "0,1"], ["--plot", "x.pdf"]):
+        refused = run_cli("compare", str(first), str(second), *wrong)
+        assert refused.returncode == 1 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
