@@ -29,7 +29,7 @@ def unpack(packed: Path, work: Path) -> Path:
         if not link.is_symlink():
             link.symlink_to((work / tree / "build").resolve(), target_is_directory=True)
     series = json.loads((packed / "series.json").read_text())
-    (build / "tree.json").write_text(json.dumps({"series": series["series"], "commit": series["commit"]}))
+    (build / "tree.json").write_text(json.dumps({"series": series["series"], "commit": series["tree"]}))
     return root
 
 

@@ -56,7 +56,8 @@ def main() -> int:
         for name in ("art_local", "scripts/gpu", "patches/pin.json", "CMakePresets.json"):
             tar.add(ROOT / name, f"art-local/{name}", filter=lambda member: None if "__pycache__" in member.name else member)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    facts = {"series": checkout.series().fingerprint, "base": checkout.pin.commit, "commit": commit}
+    tree = (checkout.recorded() or {})["commit"]
+    facts = {"series": checkout.series().fingerprint, "base": checkout.pin.commit, "tree": tree, "commit": commit}
     (target / "series.json").write_text(json.dumps(facts))
     for file in sorted(target.iterdir()):
         print(f"{file.stat().st_size / 2**20:7.1f} MiB  {file}")
