@@ -132,12 +132,63 @@ class Session:
         self.llama.llama_free(self.context)
         self.llama.llama_model_free(self.model)
 
-    def tokens(self, text: str) -> list[int]:
+    def tokens(self, text: str, start: bool = True) -> list[int]:
+        """`start`: with what the model wants at the start of a text."""
         raw = text.encode()
         room = len(raw) + 16
         buffer = (self.llama.llama_token * room)()
-        count = self.llama.llama_tokenize(self.vocabulary, raw, len(raw), buffer, room, True, True)
+        count = self.llama.llama_tokenize(self.vocabulary, raw, len(raw), buffer, room, start, True)
         return list(buffer[:count])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        room = 64 * len(tokens) + 64
+        buffer = ctypes.create_string_buffer(room)
+        array = (self.llama.llama_token * len(tokens))(*tokens)
+        count = self.llama.llama_detokenize(self.vocabulary, array, len(tokens), buffer, room, False, False)
+        return buffer.raw[: max(count, 0)].decode("utf-8", "replace")
+
+    def is_end(self, token: int) -> bool:
+        return bool(self.llama.llama_vocab_is_eog(self.vocabulary, token))
+
+    def chat(self, question: str) -> str:
+        """The question as the model's own chat template puts it, up to where the answer begins; as it is without a template."""
+        llama = self.llama
+        template = llama.llama_model_chat_template(self.model, None)
+        if not template:
+            return question
+        raw = question.encode()
+        message = (llama.llama_chat_message * 1)(llama.llama_chat_message(b"user", raw))
+        room = 2 * len(raw) + 4096
+        buffer = ctypes.create_string_buffer(room)
+        count = llama.llama_chat_apply_template(template, message, 1, True, buffer, room)
+        return buffer.raw[:count].decode() if 0 < count <= room else question
+
+    @property
+    def trained_context(self) -> int:
+        return int(self.llama.llama_model_n_ctx_train(self.model))
+
+    def clear(self) -> None:
+        self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
+
+    def forget(self, start: int, end: int = -1) -> bool:
+        """Drop positions from `start` up to `end` (-1: all that follow); False where the model's memory cannot do it."""
+        return bool(self.llama.llama_memory_seq_rm(self.llama.llama_get_memory(self.context), 0, start, end))
+
+    def save(self) -> NDArray[np.uint8]:
+        """All that was decoded so far, as `restore` takes it."""
+        size = self.llama.llama_state_seq_get_size(self.context, 0)
+        state = np.empty(size, dtype=np.uint8)
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        written = self.llama.llama_state_seq_get_data(self.context, pointer, size, 0)
+        if written == 0 or written > size:
+            raise UserError(f"The state could not be saved: {messages.reason()}")
+        return state[:written]
+
+    def restore(self, state: NDArray[np.uint8]) -> None:
+        self.clear()
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        if not self.llama.llama_state_seq_set_data(self.context, pointer, state.size, 0):
+            raise UserError(f"The state could not be restored: {messages.reason()}")
 
     def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to the context; the logits after the last one."""

@@ -1,0 +1,84 @@
+"""art-local tune: tolerances by layer for one model, at a target loss."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tokens(text: str) -> int:
+    """32768, or 32k."""
+    from art_local.bench.configuration import whole
+
+    return whole(str(text), "--ctx", 64)
+
+
+def tune(
+    model: Annotated[Path, typer.Argument(help="A GGUF file.")],
+    target_kld: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Mean KLD against exact, above rounding, that it may cost.")] = 0.002,
+    ctx: Annotated[int, typer.Option(parser=tokens, metavar="TOKENS", help="Context length to tune at.")] = 4096,
+    kv: Annotated[str, typer.Option(help="KV type: q8_0, q4_0 or f16.")] = "q8_0",
+    positions: Annotated[int, typer.Option(min=2, max=100_000, help="Positions that each choice is measured on.")] = 64,
+    ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.02,0.04,0.07,0.12,0.2,0.4",
+    needles: Annotated[str, typer.Option(help="Lengths of the held-out needles, such as 2k,4k; 'none' leaves them out.")] = "ctx",
+    depths: Annotated[str, typer.Option(help="Depths of the held-out needles in percent.")] = "10,50,90",
+    text: Annotated[
+        Path | None, typer.Option(help="A text file of your own: it calibrates with its first part and checks with another.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The profile file; without it, a name by the model's sha256 in the cache.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
+) -> None:
+    """Find tolerances for a model, by layer where the build can, that read the fewest bytes at a target loss.
+
+    Exact attention on one text calibrates, another text and needles check. The profile belongs to the model's sha256
+    and is refused for any other.
+
+    Example: art-local tune MODEL.gguf --target-kld 0.002 --ctx 8k
+    """
+    import sys
+    from dataclasses import asdict
+
+    from art_local.bench import configuration
+    from art_local.cli.console import console
+    from art_local.errors import UserError
+    from art_local.eval import options
+    from art_local.tune.session import Order
+    from art_local.tune.session import tune as run
+
+    (chosen_kv,) = configuration.choices(kv, (kv,) if kv in configuration.KV_TYPES else configuration.KV_TYPES, "--kv")
+    steps = tuple(sorted(configuration.tolerances(ladder)))
+    if len(steps) < 2 or steps[0] != 0:
+        raise UserError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
+    plan = options.plan(ctx, positions, 2, 0, needles, depths, "none", 1, None, 1)
+    order = Order(model, plan, chosen_kv, target_kld, steps, text, preset, threads, out)
+    tuned, path = run(order, lambda line: print(line, file=sys.stderr))
+    if json:
+        print(jsonlib.dumps({**asdict(tuned.profile), "path": str(path)}))
+        return
+    console().print(report(tuned, path), markup=False)
+
+
+def report(tuned: object, path: Path) -> str:
+    from art_local.tune.calibrate import Tuned
+
+    assert isinstance(tuned, Tuned)
+    profile, (uniform, loss) = tuned.profile, tuned.uniform
+    found, check = profile.calibration, profile.held_out
+    lines = [
+        profile.describe(),
+        f"  rounding     KLD {found['rounding_kld']:.5f} (off against exact): what no tolerance can remove",
+        f"  calibration  KLD {found['kld']:.5f} above rounding (target {profile.target_kld:g}), {found['byte_share']:.1%} of the KV bytes",
+        f"  one eps      {uniform[0]:g} in all layers: KLD {loss.kld:.5f}, {loss.byte_share:.1%} of the KV bytes",
+        f"  held out     KLD {check['kld']:.5f}, 99 % {check['kld_p99']:.5f}, same top-1 {check['same_top']:.1%},"
+        f" {check['byte_share']:.1%} of the KV bytes",
+    ]
+    if check["tasks"]:
+        lines.append(f"  needles      {check['tasks_chosen']:.0%} found, exact finds {check['tasks_exact']:.0%}")
+    if check["kld"] > profile.target_kld + found["rounding_kld"]:
+        lines.append("  The held-out text misses the target: tune with more --positions, or ask for less.")
+    return "\n".join([*lines, f"written: {path}"])

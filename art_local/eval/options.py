@@ -1,0 +1,82 @@
+"""What people type on the command line, as numbers and names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from art_local.bench.configuration import numbers
+from art_local.errors import UserError
+from art_local.eval.plan import Plan
+from art_local.eval.policies import POLICIES
+from art_local.eval.tasks import FAMILIES
+
+SHORTEST = 256  # tokens that a needle with its question needs
+
+
+def plan(
+    ctx: int,
+    positions: int,
+    texts: int,
+    greedy: int,
+    needles: str,
+    depths: str,
+    tasks: str,
+    samples: int,
+    documents: Path | None,
+    seed: int,
+) -> Plan:
+    return Plan(
+        ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed
+    )
+
+
+def lengths(text: str, ctx: int) -> tuple[int, ...]:
+    """ctx and ctx/2 stand for the context; where half of it has no room for a needle, it is left out."""
+    if text == "none":
+        return ()
+    known = {"ctx": ctx, "ctx/2": ctx // 2}
+    parts = [part.strip() for part in text.split(",")]
+    found = {known[part] for part in parts if part in known and known[part] >= SHORTEST}
+    plain = [part for part in parts if part not in known]
+    return tuple(sorted(found | set(numbers(",".join(plain), "--needles", SHORTEST) if plain else ())))
+
+
+def percents(text: str, option: str) -> tuple[float, ...]:
+    try:
+        found = tuple(dict.fromkeys(float(part.strip().removesuffix("%")) / 100 for part in text.split(",")))
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 <= one <= 1 for one in found):
+        raise UserError(f"{option} takes percents from 0 to 100, such as 10,50,90, not '{text}'.")
+    return found
+
+
+def families(text: str) -> tuple[str, ...]:
+    if text in ("all", "none"):
+        return tuple(FAMILIES) if text == "all" else ()
+    return chosen(text, tuple(FAMILIES), "--tasks")
+
+
+def named_policies(text: str) -> tuple[str, ...]:
+    offered = tuple(name for name in POLICIES if name not in ("numpy exact", "worst tiles (test)"))
+    if text in ("all", "none"):
+        return offered if text == "all" else ()
+    return chosen(text, tuple(POLICIES), "--policies")
+
+
+def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """A beginning is enough where only one name begins so."""
+    found = []
+    for part in (part.strip().lower() for part in text.split(",")):
+        fitting = [name for name in known if name.lower() == part] or [name for name in known if name.lower().startswith(part)]
+        if len(fitting) != 1:
+            raise UserError(f"{option} knows {', '.join(known)}, not '{part}'.")
+        found += fitting
+    return tuple(dict.fromkeys(found))
+
+
+def evicted(text: str) -> tuple[int, int]:
+    sink, plus, window = text.partition("+")
+    if not plus:
+        raise UserError(f"--evict takes the oldest and the newest cells to keep, such as 16+2048, not '{text}'.")
+    return numbers(sink, "--evict")[0], numbers(window, "--evict", 1)[0]

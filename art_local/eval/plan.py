@@ -1,0 +1,106 @@
+"""What is asked on what: the prompts of an evaluation, each with a name of its own, the same for the same seed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from art_local.errors import UserError
+from art_local.eval.decoder import Decoder
+from art_local.eval.tasks import FAMILIES, facts, needles
+from art_local.eval.tasks.prompt import Task, Writer, sentences
+from art_local.eval.texts import Text, window
+
+
+@dataclass(frozen=True)
+class Plan:
+    context: int
+    positions: int = 64
+    texts: int = 1
+    greedy: int = 32
+    needle_lengths: tuple[int, ...] = ()
+    needle_depths: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    families: tuple[str, ...] = ()
+    samples: int = 1
+    documents: Path | None = None
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "documents": self.documents.name if self.documents else None}
+
+
+@dataclass(frozen=True)
+class TextPrompt:
+    name: str
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
+class TaskPrompt:
+    name: str
+    kind: str  # "needle", "task" or "document"
+    length: int
+    make: Callable[[], Task]
+
+
+def text_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TextPrompt]:
+    """Stretches of the whole context; of several texts each gives its beginning, of one text one stretch follows another."""
+    found = 0
+    for text in source:
+        tokens = decoder.tokens(text.content)
+        stretches = max(1, len(tokens) // plan.context) if len(source) == 1 else 1
+        for number in range(stretches):
+            if found == plan.texts:
+                return
+            if len(tokens) < plan.context and found:
+                break  # shorter ones follow
+            yield TextPrompt(f"text {text.name}" + (f" part {number + 1}" if stretches > 1 else ""), window(tokens, plan.context, number))
+            found += 1
+
+
+def task_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TaskPrompt]:
+    writer = writer_for(decoder, source)
+    for length in plan.needle_lengths:
+        for depth in plan.needle_depths:
+            for sample in range(plan.samples):
+                name = f"needle {length} at {depth:.0%}" + (f" #{sample + 1}" if plan.samples > 1 else "")
+                yield TaskPrompt(name, "needle", length, maker(decoder, writer, needles.single, length, f"{plan.seed} {name}", depth=depth))
+    for family in plan.families:
+        for sample in range(plan.samples):
+            name = f"{family} {plan.context}" + (f" #{sample + 1}" if plan.samples > 1 else "")
+            yield TaskPrompt(name, "task", plan.context, maker(decoder, writer, FAMILIES[family], plan.context, f"{plan.seed} {name}"))
+    if plan.documents:
+        for number, task in enumerate(facts.given(plan.documents, writer, plan.context - 256, plan.samples), 1):
+            yield TaskPrompt(f"{task.family} document {number}", "document", plan.context, partial(copy, task))
+
+
+def writer_for(decoder: Decoder, source: list[Text]) -> Writer:
+    filler = sentences(source[0].content[:400_000])
+    if not filler:
+        raise UserError(f"{source[0].name} has no sentences to hide a needle between; take another --text.")
+    return Writer(lambda text: len(decoder.tokens(text, start=False)), filler)
+
+
+def maker(decoder: Decoder, writer: Writer, make: Callable[..., Task], length: int, seed: str, **more: float) -> Callable[[], Task]:
+    """A task whose prompt and answer together fit into `length` tokens, nearly filling it."""
+
+    def fitted() -> Task:
+        room, task = length - 160, None
+        for _ in range(8):
+            task = make(writer, room, Random(zlib.crc32(seed.encode())), **more)
+            whole = decoder.chat(f"{task.document}\n\n{task.question}") + task.opening
+            over = len(decoder.tokens(whole)) + task.answer_tokens + 1 - length
+            if over <= 0:
+                return task
+            room -= over + 8
+            if room < 64:
+                break
+        raise UserError(f"{length} tokens are too few for the task '{task.family if task else seed}'.")
+
+    return fitted

@@ -1,0 +1,74 @@
+"""The results file: one JSON object, replaced as a whole after each prompt, so that an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from art_local import __version__
+from art_local.errors import UserError
+
+FORMAT = 1
+Record = dict[str, Any]
+
+
+class Results:
+    def __init__(self, path: Path | None, head: dict[str, Any], records: Iterable[Record] = ()) -> None:
+        self.path, self.head, self.records = path, head, list(records)
+
+    @classmethod
+    def start(cls, path: Path | None, head: dict[str, Any], resume: bool) -> Results:
+        """`head`: what was asked for; a run is only gone on with if the same is asked for again."""
+        if path is None or not path.exists():
+            results = cls(path, head)
+            results.write()  # better to learn now than after an hour that it cannot be written
+            return results
+        if not resume:
+            raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
+        found = read(path)
+        if different := [name for name in head if found.head.get(name) != json.loads(json.dumps(head[name]))]:
+            raise UserError(f"{path} was begun with another {' and '.join(different)}; name another file by --out.")
+        return cls(path, head, found.records)
+
+    def has(self, prompt: str, kv: str, label: str) -> bool:
+        return any((one["prompt"], one["kv"], one["setting"]["label"]) == (prompt, kv, label) for one in self.records)
+
+    def add(self, records: list[Record]) -> None:
+        new = {(one["prompt"], one["kv"], one["setting"]["label"]) for one in records}
+        kept = [one for one in self.records if (one["prompt"], one["kv"], one["setting"]["label"]) not in new]
+        self.records = kept + records
+        self.write()
+
+    def write(self, **more: Any) -> None:
+        if self.path is None:
+            return
+        part = self.path.with_name(f".{self.path.name}.part")
+        content = {"format": FORMAT, "made by": f"art-local eval {__version__}", **self.head, **more, "records": self.records}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8") as stream:
+                json.dump(content, stream, allow_nan=False)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, self.path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise UserError(f"The results could not be written to {self.path}: {error.strerror or error}.") from None
+
+
+def read(path: Path) -> Results:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        records, form, _ = content.pop("records"), content.pop("format"), content.pop("made by")
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise UserError(f"{path} is no results file of 'art-local eval'.") from None
+    if form != FORMAT or not isinstance(records, list):
+        raise UserError(f"{path} is of format {form}; this version reads format {FORMAT}.")
+    return Results(path, content, records)

@@ -1,0 +1,209 @@
+"""The evaluation as one call: find the build, look at the model, decode, sum it up, write it down."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from art_local import art, library
+from art_local.bench.model import resolve
+from art_local.building import presets
+from art_local.errors import UserError
+from art_local.eval import picture, summary
+from art_local.eval.decoder import Decoder, LibraryDecoder
+from art_local.eval.plan import Plan
+from art_local.eval.policies import POLICIES
+from art_local.eval.results import Results, read
+from art_local.eval.run import Evaluation, Step, evaluate
+from art_local.eval.setting import EXACT, Setting
+from art_local.eval.summary import Row
+from art_local.eval.texts import Text, texts
+from art_local.library import Session
+from art_local.source.trees import Checkout
+from art_local.tune import profile
+
+SPARE = 512  # cells beyond the context, for greedy tokens and whole tiles
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for."""
+
+    model: Path
+    plan: Plan
+    kvs: tuple[str, ...] = ("q8_0",)
+    settings: tuple[Setting, ...] = (EXACT,)
+    profile: Path | None = None  # of 'art-local tune'; without it, the one found for this model
+    policies: tuple[str, ...] = ()
+    budgets: tuple[float, ...] = (0.1, 0.25)
+    text: Path | None = None
+    preset: str | None = None
+    threads: int | None = None
+    out: Path | None = None
+    resume: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    rows: list[Row]
+    results: Results
+    interrupted: bool = False
+    written: list[Path] = field(default_factory=list)
+
+
+@dataclass
+class Opener:
+    """Contexts of one model in one build, a type of cache at a time."""
+
+    llama: ModuleType
+    model: Path
+    context: int
+    gpu: bool
+    threads: int
+
+    @contextmanager
+    def __call__(self, kv: str) -> Iterator[Decoder]:
+        with self.session(kv) as session:
+            yield LibraryDecoder(session)
+
+    def session(self, kv: str) -> Session:
+        return Session(self.llama, self.model, self.context, kv, gpu_layers=999 if self.gpu else 0, threads=self.threads)
+
+    @contextmanager
+    def reference(self) -> Iterator[Decoder]:
+        from art_local.eval import transformer
+        from art_local.eval.reference_decoder import ReferenceDecoder
+
+        with self.session("f16") as session:
+            yield ReferenceDecoder(LibraryDecoder(session), transformer.read(self.model))
+
+
+def measure(request: Request, watch: Callable[[Step], None] = lambda step: None, say: Callable[[str], None] = print) -> Measured:
+    """What is finished is in the results file, whatever happens; Ctrl-C ends the run, not the summary."""
+    model = resolve(request.model)
+    facts = model.facts(say)
+    check_context(request.plan, facts["trained_context"])
+    opener, about = prepare(request, model.path)
+    source = texts(request.text, say)
+    head = {
+        "model": {name: facts[name] for name in ("name", "sha256", "architecture", "trained_context")},
+        "plan": request.plan.as_dict(),
+        "source": told(source),
+        **about,
+    }
+    results = Results.start(request.out, head, request.resume)
+    interrupted = False
+    try:
+        evaluation = Evaluation(request.plan, source, results, watch)
+        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(request, facts["sha256"], say)])
+        if chosen := policy_settings(request.policies, request.budgets):
+            with opener.reference() as decoder:
+                evaluation.run(decoder, "f16", chosen)
+    except KeyboardInterrupt:
+        interrupted = True
+    rows = summary.rows(results.records)
+    return Measured(rows, results, interrupted, write(results, request.command))
+
+
+def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
+    if os.environ.get("GGML_ART_DISABLE"):
+        raise UserError("GGML_ART_DISABLE is set: every mode would be off. Unset it to measure what the modes cost.")
+    build = presets.built(request.preset)
+    llama = library.load(build)
+    if not art.available(llama):
+        raise UserError(f"The build '{build.name}' knows nothing of early termination; run 'art-local build'.")
+    threads = request.threads or os.cpu_count() or 1
+    context = longest(request.plan) + SPARE
+    opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads)
+    with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if opener.gpu else 0) as session:
+        able = art.modes(llama, session.context)
+    for setting in request.settings:
+        if setting.params.mode not in able:
+            raise UserError(
+                f"The build '{build.name}' cannot run mode '{setting.params.mode}' on this model; it can run {', '.join(able)}."
+            )
+    recorded = Checkout(build.root).recorded() or {}
+    return opener, {"build": build.name, "commit": recorded.get("commit", "")}
+
+
+def tuned(request: Request, sha256: str, say: Callable[[str], None]) -> list[Setting]:
+    """The model's profile runs beside the modes: named, or found; one for another model is refused."""
+    if not any(setting.params.mode == "ranked" for setting in request.settings):
+        return []
+    found = profile.read(request.profile, sha256) if request.profile else profile.find(sha256)
+    if found is None:
+        return []
+    say(found.describe())
+    return [found.setting()]
+
+
+def check_context(plan: Plan, trained: int | None) -> None:
+    if trained and longest(plan) > trained:
+        raise UserError(f"The model was trained on contexts of {trained} tokens; {longest(plan)} would measure its confusion, not ours.")
+    if plan.positions + 2 > plan.context:
+        raise UserError(f"A context of {plan.context} tokens has no room for {plan.positions} positions and a prefill.")
+
+
+def longest(plan: Plan) -> int:
+    return max(plan.context, *plan.needle_lengths, 0)
+
+
+def policy_settings(names: Sequence[str], budgets: Sequence[float]) -> list[Setting]:
+    if not names:
+        return []
+    for name in names:
+        if name not in POLICIES:
+            raise UserError(f"--policies knows {', '.join(POLICIES)}, not '{name}'.")
+    others = [Setting(policy=name, budget=budget) for name in names if name != "numpy exact" for budget in budgets]
+    return [Setting(policy="numpy exact"), *others]
+
+
+def told(source: list[Text]) -> str:
+    """Named with a checksum: another file of the same name must not be gone on with."""
+    first = f"{source[0].name} (crc32 {zlib.crc32(source[0].content.encode()):08x})"
+    return first if len(source) == 1 else f"{len(source)} texts, the first {first}"
+
+
+def write(results: Results, command: str) -> list[Path]:
+    """The summary beside the results: FILE.md and FILE.svg."""
+    results.write(command=command, summary=[plain(row) for row in summary.rows(results.records)])
+    if results.path is None:
+        return []
+    page, image = results.path.with_suffix(".md"), results.path.with_suffix(".svg")
+    found, scale = summary.rows(results.records), summary.scales(results.records)
+    title = f"{results.head['model']['name']}, {results.head['plan']['context']} tokens"
+    image.write_text(picture.draw(title, found, scale), encoding="utf-8")
+    page.write_text(summary.markdown(results.head, results.records, command, [image.name]), encoding="utf-8")
+    return [results.path, page, image]
+
+
+def again(path: Path) -> Measured:
+    """The summary of a results file, written anew; nothing is decoded."""
+    results = read(path)
+    command = str(results.head.pop("command", ""))
+    results.head.pop("summary", None)
+    return Measured(summary.rows(results.records), results, written=write(results, command))
+
+
+def plain(row: Row) -> dict[str, Any]:
+    return {
+        "kv": row.kv,
+        "setting": row.label,
+        "where": row.where,
+        "read_share": row.read_share,
+        "byte_share": row.byte_share,
+        "text": row.text.as_dict() if row.text else None,
+        "asked": row.asked.as_dict() if row.asked else None,
+        "diverged": row.diverged,
+        "scores": row.scores,
+        "needles": [{"length": length, "depth": depth, "score": score} for (length, depth), score in row.needles.items()],
+        "fallbacks": row.fallbacks,
+        "by_layer": [round(share, 4) for share in row.by_layer],
+    }

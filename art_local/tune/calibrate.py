@@ -1,0 +1,121 @@
+"""Tuning as one call: losses on calibration text, a search, a check on text and needles held out, a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from art_local.art import ArtParams
+from art_local.errors import UserError
+from art_local.eval.decoder import Decoder, Logits
+from art_local.eval.decoding import along_text, exact_logits, on_task, prompt
+from art_local.eval.metrics import Comparison, quality
+from art_local.eval.plan import Plan, TextPrompt, task_prompts, text_prompts
+from art_local.eval.setting import EXACT, Setting
+from art_local.eval.texts import Text
+from art_local.tune.profile import Profile
+from art_local.tune.search import LADDER, Eps, Loss, Search
+
+Say = Callable[[str], None]
+
+
+def setting(eps: Eps, name: str) -> Setting:
+    if len(set(eps)) == 1:
+        return Setting(ArtParams(mode="ranked", eps=eps[0]), name=name)
+    return Setting(ArtParams(mode="ranked"), layer_eps=eps, name=name)
+
+
+@dataclass
+class Calibration:
+    """One text whose prefill is kept: all choices are measured from it."""
+
+    decoder: Decoder
+    text: TextPrompt
+    positions: int
+    exact: list[Logits]
+    rounding: float = 0.0  # what two kernels differ by that both read everything: no tolerance can remove it
+
+    @classmethod
+    def start(cls, decoder: Decoder, text: TextPrompt, positions: int) -> Calibration:
+        decoder.prefill(text.tokens[: -positions - 1])
+        begun = cls(decoder, text, positions, exact_logits(decoder, text.tokens, positions, EXACT))
+        begun.rounding = begun.kld(Setting(ArtParams(mode="off")))
+        return begun
+
+    def measure(self, eps: Eps) -> Loss:
+        kld = max(0.0, self.kld(setting(eps, "tried")) - self.rounding)
+        reads = self.decoder.counters()
+        assert reads
+        return Loss(kld, tuple(reads.bytes_by_layer))
+
+    def kld(self, tried: Setting) -> float:
+        (outcome,) = along_text(self.decoder, self.text.tokens, self.positions, 0, [tried], self.exact)
+        return sum(outcome.comparison.kld) / len(outcome.comparison)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    profile: Profile
+    uniform: tuple[Eps, Loss]  # the best with one tolerance for all layers
+
+
+@dataclass
+class Tuning:
+    decoder: Decoder
+    source: Sequence[Text]
+    plan: Plan
+    layers: int
+    target: float
+    by_layer: bool
+    ladder: Sequence[float] = LADDER
+    say: Say = lambda text: None
+
+    def run(self, model: str, sha256: str, kv: str) -> Tuned:
+        calibrating, held_out = self.texts()
+        self.say(f"calibrating on {calibrating.name}")
+        calibration = Calibration.start(self.decoder, calibrating, self.plan.positions)
+        self.say(f"rounding alone: KLD {calibration.rounding:.5f} (off against exact); the target is on top of it")
+        search = Search(calibration.measure, self.layers, self.target, self.ladder, self.by_layer, self.say)
+        eps, loss = search.run()
+        found = {"text": calibrating.name, "kld": loss.kld, "byte_share": loss.byte_share, "rounding_kld": calibration.rounding}
+        self.say(f"checking on {held_out.name}")
+        check = self.check(held_out, eps)
+        return Tuned(Profile(model, sha256, kv, self.plan.context, self.target, eps, found, check), search.best_uniform())
+
+    def texts(self) -> tuple[TextPrompt, TextPrompt]:
+        """Two stretches that share nothing."""
+        found = list(text_prompts(Plan(self.plan.context, texts=2), self.decoder, list(self.source)))
+        if len(found) < 2:
+            raise UserError(f"Tuning needs a second text of {self.plan.context} tokens to check on; take a longer one or a shorter --ctx.")
+        return found[0], found[1]
+
+    def check(self, text: TextPrompt, eps: Eps) -> dict[str, Any]:
+        chosen = setting(eps, "chosen")
+        self.decoder.prefill(text.tokens[: -self.plan.positions - 1])
+        _, outcome = along_text(self.decoder, text.tokens, self.plan.positions, self.plan.greedy, [EXACT, chosen])
+        found, reads = quality(outcome.comparison), outcome.counters
+        asked = Comparison()
+        scores: dict[str, list[float]] = {"exact": [], "chosen": []}
+        for one in task_prompts(self.plan, self.decoder, list(self.source)):
+            question = prompt(self.decoder, one.make())
+            self.decoder.prefill(question.head)
+            exact, mine = on_task(self.decoder, question, [EXACT, chosen])
+            asked.extend(mine.comparison)
+            for name, each in (("exact", exact), ("chosen", mine)):
+                scores[name].append(each.score or 0.0)
+        return {
+            "text": text.name,
+            "kld": found.kld_mean.value,
+            "kld_p99": found.kld_p99.value,
+            "same_top": found.same_top.value,
+            "byte_share": reads.byte_share if reads else None,
+            "tasks": len(scores["exact"]),
+            "tasks_exact": mean(scores["exact"]),
+            "tasks_chosen": mean(scores["chosen"]),
+            "tasks_kld": quality(asked).kld_mean.value if len(asked) else None,
+        }
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,98 @@
+"""A profile: tolerances by layer for one model, known by its sha256; of no use to any other, and refused there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from art_local import __version__, checkout
+from art_local.art import ArtParams
+from art_local.errors import UserError
+from art_local.eval.setting import Setting
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    model: str  # file name, for people
+    sha256: str
+    kv: str
+    context: int
+    target_kld: float
+    eps: tuple[float, ...]  # by layer; 0: that layer reads everything
+    calibration: dict[str, Any] = field(default_factory=dict)  # what was measured where it was found
+    held_out: dict[str, Any] = field(default_factory=dict)  # and on text that it never saw
+
+    @property
+    def is_uniform(self) -> bool:
+        return len(set(self.eps)) == 1
+
+    @property
+    def dense_layers(self) -> tuple[int, ...]:
+        return tuple(layer for layer, eps in enumerate(self.eps) if eps == 0)
+
+    def flags(self) -> list[str]:
+        """For llama-server, llama-bench and llama-cli."""
+        if self.is_uniform:
+            return ["--art", "ranked", "--art-eps", f"{self.eps[0]:g}"]
+        return ["--art", "ranked", "--art-layer-eps", ",".join(f"{eps:g}" for eps in self.eps)]
+
+    def setting(self, name: str = "ranked tuned") -> Setting:
+        if self.is_uniform:
+            return Setting(ArtParams(mode="ranked", eps=self.eps[0]), name=name)
+        return Setting(ArtParams(mode="ranked"), layer_eps=self.eps, name=name)
+
+    def describe(self) -> str:
+        share = self.held_out.get("byte_share")
+        read = f", {share:.0%} of the KV bytes on held-out text" if isinstance(share, float) else ""
+        spread = f"{min(self.eps):g} to {max(self.eps):g}, {len(self.dense_layers)} of {len(self.eps)} layers exact"
+        return f"profile for {self.model}: eps {f'{self.eps[0]:g} in all layers' if self.is_uniform else spread}{read}"
+
+
+def default_path(sha256: str) -> Path:
+    return checkout.cache() / "profiles" / f"{sha256}.json"
+
+
+def write(profile: Profile, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    content = {"format": FORMAT, "made by": f"art-local tune {__version__}", **asdict(profile), "eps": list(profile.eps)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"The profile could not be written to {path}: {error.strerror or error}.") from None
+
+
+def read(path: Path, sha256: str) -> Profile:
+    """Refused unless it was made for the model of this sha256."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise UserError(f"{path} is of another format than this version reads; run 'art-local tune' again.")
+        content.pop("made by")
+        profile = Profile(**{**content, "eps": checked(content["eps"])})
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no profile of 'art-local tune'.") from None
+    if profile.sha256 != sha256:
+        raise UserError(f"{path} was made for {profile.model} (sha256 {profile.sha256[:12]}), not for this model (sha256 {sha256[:12]}).")
+    return profile
+
+
+def checked(eps: Any) -> tuple[float, ...]:
+    values = tuple(float(one) for one in eps)
+    if not values or not all(0 <= one < 1e6 for one in values):
+        raise ValueError(eps)
+    return values
+
+
+def find(sha256: str) -> Profile | None:
+    """The profile of a model, if one was made on this machine."""
+    path = default_path(sha256)
+    return read(path, sha256) if path.exists() else None

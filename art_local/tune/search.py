@@ -1,0 +1,95 @@
+"""Which layer gets which tolerance: the fewest bytes at a target loss, spent on the layers where it buys most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+Eps = tuple[float, ...]
+LADDER = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2, 0.4)
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a choice of tolerances did on the calibration text."""
+
+    kld: float
+    bytes_by_layer: tuple[float, ...]  # relative to a full pass of that layer
+
+    @property
+    def byte_share(self) -> float:
+        return sum(self.bytes_by_layer) / len(self.bytes_by_layer)
+
+
+Measure = Callable[[Eps], Loss]
+Say = Callable[[str], None]
+
+
+@dataclass
+class Search:
+    measure: Measure
+    layers: int
+    target: float
+    ladder: Sequence[float] = LADDER
+    by_layer: bool = True  # False: the build takes one tolerance for all
+    say: Say = lambda text: None
+    uniform: dict[float, Loss] = field(default_factory=dict)
+
+    def run(self) -> tuple[Eps, Loss]:
+        """The best choice found that meets the target; reading everything if none does."""
+        for eps in self.ladder:
+            self.uniform[eps] = self.measure((eps,) * self.layers)
+            self.say(f"eps {eps:g} in all layers: KLD {self.uniform[eps].kld:.5f}, {self.uniform[eps].byte_share:.1%} of the bytes")
+        best = self.best_uniform()
+        if not self.by_layer:
+            return best
+        alone = self.losses_alone()
+        budget = self.target
+        for number in range(ROUNDS):
+            chosen = self.spend(alone, budget)
+            found = self.measure(chosen)
+            exact = sum(eps == 0 for eps in chosen)
+            self.say(f"round {number + 1}: KLD {found.kld:.5f}, {found.byte_share:.1%} of the bytes, {exact} layers exact")
+            if found.kld <= self.target and found.byte_share < best[1].byte_share:
+                best = chosen, found
+            # single losses do not add up exactly: aim again by how far the last aim was off
+            budget *= min(4.0, max(0.25, self.target / max(found.kld, 1e-9)))
+        return best
+
+    def best_uniform(self) -> tuple[Eps, Loss]:
+        meeting = [eps for eps in self.ladder if self.uniform[eps].kld <= self.target]
+        eps = min(meeting, key=lambda eps: self.uniform[eps].byte_share) if meeting else 0.0
+        return (eps,) * self.layers, self.uniform[eps]
+
+    def losses_alone(self) -> list[float]:
+        """The loss of each layer at the loosest tolerance, all the others exact."""
+        found = []
+        for layer in range(self.layers):
+            one = tuple(self.ladder[-1] if number == layer else 0.0 for number in range(self.layers))
+            loss = self.measure(one).kld
+            self.say(f"layer {layer} alone at eps {self.ladder[-1]:g}: KLD {loss:.5f}")
+            found.append(loss)
+        return found
+
+    def spend(self, alone: Sequence[float], budget: float) -> Eps:
+        """Loosen, step by step, the layer that saves most bytes for its loss; a loss that is not there costs next to nothing."""
+        loosest = max(self.uniform[self.ladder[-1]].kld, 1e-9)
+        growth = [min(1.0, self.uniform[eps].kld / loosest) for eps in self.ladder]
+        level, spent = [0] * self.layers, 0.0
+        while True:
+            moves = []
+            for layer, at in enumerate(level):
+                for further in range(at + 1, len(self.ladder)):
+                    cost = max(1e-9, alone[layer] * (growth[further] - growth[at]))
+                    gain = self.bytes(layer, at) - self.bytes(layer, further)
+                    if gain > 0 and spent + cost <= budget:
+                        moves.append((gain / cost, layer, further, cost))
+            if not moves:
+                return tuple(self.ladder[at] for at in level)
+            _, layer, further, cost = max(moves)
+            level[layer], spent = further, spent + cost
+
+    def bytes(self, layer: int, level: int) -> float:
+        """An exact layer reads no summaries: it costs 1, whatever the kernel counts at eps 0."""
+        return 1.0 if level == 0 else self.uniform[self.ladder[level]].bytes_by_layer[layer]

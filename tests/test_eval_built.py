@@ -1,0 +1,170 @@
+"""The evaluation over the built library and a real model: it sees what a kernel reads, and what that costs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from art_local import checkout
+from art_local.art import COUNTED, Struct
+from art_local.building.presets import Preset
+from art_local.eval.texts import prose
+
+pytestmark = pytest.mark.built
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+OPTIONS = "--kv q8_0 --modes ranked --eps 0 --force 10 --evict 16+64 --positions 8 --greedy 0 --depths 30 --threads 1".split()
+
+
+@pytest.fixture(scope="module")
+def measured(patched: Preset, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("eval")
+    (folder / "text.txt").write_text(prose(5, 200))
+    out = folder / "r.json"
+    arguments = ["eval", str(demo), "--ctx", "352", "--needles", "320", "--text", str(folder / "text.txt"), "--preset", "cpu", *OPTIONS]
+    command = [sys.executable, "-m", "art_local", *arguments, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "| q8_0 | exact |" in done.stdout
+    assert out.with_suffix(".md").exists() and out.with_suffix(".svg").exists()
+    content = json.loads(out.read_text())
+    return {row["setting"]: row for row in content["summary"]} | {"records": content["records"]}
+
+
+def test_exact_and_a_tolerance_of_zero_are_the_same(measured: dict[str, dict[str, Any]]) -> None:
+    for label in ("exact", "ranked eps 0"):
+        row = measured[label]
+        assert row["text"]["kld_max"] == row["asked"]["kld_max"] == 0.0, label
+        assert row["text"]["same_top"]["value"] == 1.0
+        assert row["read_share"] == 1.0 and row["fallbacks"] == 0
+
+
+def test_the_model_finds_the_needle_when_everything_is_read(measured: dict[str, dict[str, Any]]) -> None:
+    assert measured["exact"]["needles"][0]["score"] == 1.0
+    assert measured["ranked eps 0"]["needles"][0]["score"] == 1.0
+
+
+def test_the_scale_is_there(measured: dict[str, dict[str, Any]]) -> None:
+    (scale,) = (record for record in measured["records"] if record["kind"] == "scale")  # type: ignore[attr-defined]
+    assert 0 < max(scale["comparison"]["kld"]) < 0.1
+
+
+def test_a_forced_share_is_counted_by_the_kernel(measured: dict[str, dict[str, Any]]) -> None:
+    row = measured["ranked force 0.1"]
+    assert 0.1 < row["read_share"] < 0.8
+    assert row["read_share"] < row["byte_share"] < row["read_share"] + 0.1
+    assert row["text"]["kld_mean"]["value"] > 0
+
+
+def test_what_the_cache_no_longer_holds_is_noticed_in_every_metric(measured: dict[str, dict[str, Any]]) -> None:
+    """Eviction of nearly everything stands for a mode that reads the wrong tiles: the needle is gone."""
+    exact, forced, evicted = measured["exact"], measured["ranked force 0.1"], measured["exact after eviction 16+64"]
+    assert evicted["needles"][0]["score"] == 0.0 < exact["needles"][0]["score"]
+    for part in ("text", "asked"):
+        assert evicted[part]["kld_mean"]["value"] > 2 * forced[part]["kld_mean"]["value"]
+        assert evicted[part]["kld_p99"]["value"] > 2 * forced[part]["kld_p99"]["value"]
+        assert evicted[part]["kld_max"] > 2 * forced[part]["kld_max"]
+    assert evicted["asked"]["same_top"]["value"] < exact["asked"]["same_top"]["value"]
+    assert evicted["asked"]["perplexity_ratio"]["value"] > 1.02
+
+
+def test_eviction_composes_with_every_mode(measured: dict[str, dict[str, Any]]) -> None:
+    """Early termination on top of an evicted cache: what ranked with eps 0 decodes there is what exact decodes there."""
+    exact, ranked = (measured[f"{mode} after eviction 16+64"] for mode in ("exact", "ranked eps 0"))
+    assert exact["byte_share"] == ranked["byte_share"] < 0.3, "relative to the cache as it was"
+    assert exact["text"] == ranked["text"] and exact["needles"] == ranked["needles"]
+
+
+REFERENCE = """
+import sys
+from pathlib import Path
+from art_local.building import presets
+from art_local.eval import transformer
+from art_local.eval.decoder import LibraryDecoder
+from art_local.eval.decoding import along_text, exact_logits
+from art_local.eval.reference_decoder import ReferenceDecoder
+from art_local.eval.setting import EXACT, Setting
+from art_local.eval.texts import prose
+from art_local.library import Session, load
+with Session(load(presets.built("cpu")), Path(sys.argv[1]), 512, "f16", threads=1) as session:
+    library = LibraryDecoder(session)
+    decoder = ReferenceDecoder(library, transformer.read(Path(sys.argv[1])))
+    tokens = decoder.tokens(prose(5, 60))[:229]
+    decoder.prefill(tokens[:224])
+    exact = exact_logits(library, tokens, 4, EXACT)
+    settings = [Setting(policy="numpy exact"), Setting(policy="worst tiles (test)", budget=0.3)]
+    for outcome in along_text(decoder, tokens, 4, 0, settings, exact):
+        print(max(outcome.comparison.kld))
+"""
+
+
+def test_the_numpy_reference_is_the_model_that_the_library_runs(patched: Preset, demo: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", REFERENCE, str(demo)], capture_output=True, text=True, cwd=checkout.ROOT)
+    assert done.returncode == 0, done.stderr
+    exact, worst = map(float, done.stdout.split())
+    assert exact < 0.03, "the library rounds activations to 8 bits, numpy does not: that much they may differ"
+    assert worst > 5 * exact
+
+
+def test_the_structures_are_those_of_the_header(patched: Preset) -> None:
+    header = (checkout.BUILD / "tree" / "include" / "llama-art.h").read_text()
+    kinds = {"int32_t": "c_int", "float": "c_float", "int64_t": "c_long"}
+
+    def members(name: str) -> list[tuple[str, str]]:
+        body = re.search(rf"struct {name} {{(.*?)}};", header, re.DOTALL)
+        assert body, name
+        return [(member, kinds[kind]) for kind, member in re.findall(r"^\s*(\w+)\s+(\w+);", body[1], re.MULTILINE)]
+
+    assert members("llama_art_params") == [(field[0], field[1].__name__) for field in Struct._fields_]
+    assert [name for name, _ in members("llama_art_counters")] == list(COUNTED)
+
+
+PARAMETERS = """
+import sys
+from pathlib import Path
+from art_local import art
+from art_local.building import presets
+from art_local.errors import UserError
+from art_local.library import Session, load
+llama = load(presets.built("cpu"))
+with Session(llama, Path(sys.argv[1]), 256, threads=1) as session:
+    assert art.current(llama, session.context).mode == "off"
+    art.apply(llama, session.context, art.ArtParams(mode="ranked", eps=0.25, window=96))
+    found = art.current(llama, session.context)
+    assert (found.mode, found.eps, found.window) == ("ranked", 0.25, 96), found
+    assert found.patience and found.sink, "the library's own defaults"
+    assert set(art.modes(llama, session.context)) == set(art.MODES)
+    for wrong in (art.ArtParams(mode="ranked", eps=-1.0), art.ArtParams(mode="none")):
+        try:
+            art.apply(llama, session.context, wrong)
+            raise SystemExit(f"{wrong} was taken")
+        except UserError as error:
+            print(error)
+    art.apply_layer_eps(llama, session.context, [0.1] * art.layers(llama, session.context))
+    art.apply_layer_eps(llama, session.context, [])
+    assert art.current(llama, session.context) == found, "what was refused changed nothing"
+"""
+
+
+def test_parameters_go_to_the_library_and_come_back(patched: Preset, demo: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", PARAMETERS, str(demo)], capture_output=True, text=True, cwd=checkout.ROOT)
+    assert done.returncode == 0, done.stderr + done.stdout
+    refused, unknown = done.stdout.splitlines()
+    assert "eps" in refused and "choose one of off, exact, stability, ranked" in unknown
+
+
+def test_with_the_kill_switch_nothing_is_measured(run_cli: Cli, patched: Preset, demo: Path) -> None:
+    done = run_cli("eval", str(demo), "--ctx", "512", "--preset", "cpu", GGML_ART_DISABLE="1")
+    assert done.returncode == 1 and done.stderr.startswith("error: GGML_ART_DISABLE is set")
+
+
+def test_a_context_beyond_what_the_model_was_trained_on_is_refused(run_cli: Cli, patched: Preset, demo: Path) -> None:
+    done = run_cli("eval", str(demo), "--ctx", "16k", "--preset", "cpu")
+    assert done.returncode == 1 and "trained on contexts of 8192" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

