@@ -1,0 +1,267 @@
+"""The float64 reference of decode attention with early termination, and the CPU backend held against it."""
+
+import os
+import subprocess
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from art_local import reference
+from art_local.building.presets import Preset
+from art_local.reference import TILE, Params
+
+D = 64
+NORMAL = Params()
+EXACT = Params(mode="exact")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def softmax_attention(q, k, v, visible):
+    logits = np.where(visible, q @ k.T / np.sqrt(q.shape[1]), -np.inf)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return p @ v / p.sum(1, keepdims=True)
+
+
+def error(result, expected, v):
+    """mean squared error, in units of the values: about 1 if the only cell that counts is missed"""
+    return ((result.out - expected) ** 2).mean() / (v**2).mean()
+
+
+def background(rng, cells, rows=4, size=D):
+    return rng.normal(size=(rows, size)), 0.7 * rng.normal(size=(cells, size)), rng.normal(size=(cells, size)), np.ones((rows, cells), bool)
+
+
+def raise_logit(k, cell, query, logit):
+    k[cell] += query * logit * np.sqrt(len(query)) / (query @ query)
+
+
+# records -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [64, 96, 128, 160, 256])
+def test_record_holds_mean_and_spread(rng, size):
+    keys = rng.normal(size=(TILE, size)) + 3 * rng.normal(size=size)
+    record = reference.encode(keys)
+    mean, spread = reference.decode(record, size)
+    step = np.abs(keys.mean(0)).reshape(-1, 32).max(1).repeat(32) / 31
+    assert len(record) == reference.record_size(size)
+    assert np.all(np.abs(mean - keys.mean(0)) <= 0.51 * step)
+    assert spread == pytest.approx(np.sqrt(((keys - keys.mean(0)) ** 2).mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_records_are_small(size):
+    q8_0 = 2 * TILE * size * 34 / 32
+    assert reference.record_size(size) <= 0.06 * q8_0
+
+
+@pytest.mark.parametrize("keys", [np.zeros((8, 64)), np.full((8, 64), 65504.0), np.full((3, 64), -1e-7), np.eye(8, 64) * 6e4])
+def test_record_of_extremes_is_finite(keys):
+    mean, spread = reference.decode(reference.encode(keys), 64)
+    assert np.all(np.isfinite(mean)) and np.isfinite(spread)
+
+
+# modes -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cells", [1, 7, 8, 113, 1000])
+@pytest.mark.parametrize("params", [EXACT, Params(eps=0), Params(mode="stability", tau=0)])
+def test_reading_everything_is_attention(rng, cells, params):
+    q, k, v, visible = background(rng, cells)
+    result = reference.attention(q, k, v, visible, params)
+    assert result.out == pytest.approx(softmax_attention(q, k, v, visible), abs=1e-12)
+    assert result.share == 1
+
+
+@pytest.mark.parametrize("cell", [40, 1234, 2800, 3900])
+@pytest.mark.parametrize("strands", [1, 4, 16])
+def test_ranked_finds_a_needle_wherever_it_lies(rng, cell, strands):
+    q, k, v, visible = background(rng, 4096)
+    raise_logit(k, cell, q[2], 12)
+    result = reference.attention(q, k, v, visible, strands=strands)
+    assert result.read[cell // TILE]
+    assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+    assert result.share < 0.8
+
+
+def test_ranked_finds_a_needle_for_every_row(rng):
+    q, k, v, visible = background(rng, 8192, rows=14)
+    needles = rng.integers(16, 8000, 14)
+    for row, cell in enumerate(needles):
+        raise_logit(k, cell, q[row], 12)
+    result = reference.attention(q, k, v, visible)
+    assert np.all(result.read[needles // TILE])
+
+
+def test_two_equal_needles_are_both_read(rng):
+    q, k, v, visible = background(rng, 4096, rows=1)
+    for cell in (500, 3000):
+        raise_logit(k, cell, q[0], 14)
+    result = reference.attention(q, k, v, visible)
+    assert result.read[500 // TILE] and result.read[3000 // TILE]
+    assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+
+
+def test_all_mass_in_the_oldest_tile(rng):
+    q, k, v, visible = background(rng, 4096, rows=1)
+    for cell in range(TILE):
+        raise_logit(k, cell, q[0], 14)
+    result = reference.attention(q, k, v, visible, Params(sink=0))
+    assert result.read[0]
+    assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+
+
+def test_stability_loses_the_needle_that_ranked_finds(rng):
+    """The reason that mode ranked exists: a stable output says nothing about keys that were not read."""
+    q, k, v, visible = background(rng, 8192, rows=1)
+    for cell in range(8192 - 200, 8192):
+        raise_logit(k, cell, q[0], 8)
+    raise_logit(k, 900, q[0], 20)
+    expected = softmax_attention(q, k, v, visible)
+    stability = reference.attention(q, k, v, visible, Params(mode="stability", tau=1e-2, phi=1e-3))
+    ranked = reference.attention(q, k, v, visible)
+    assert not stability.read[900 // TILE] and error(stability, expected, v) > 0.3
+    assert ranked.read[900 // TILE] and error(ranked, expected, v) < 1e-3
+
+
+def test_alternating_signs_hide_behind_a_mean_of_zero(rng):
+    q, k, v, visible = background(rng, 4096, rows=1)
+    k *= 0.1
+    sign = np.where(np.arange(4096) % 2, -1.0, 1.0)
+    tile = slice(200 * TILE, 201 * TILE)
+    for cell in range(200 * TILE, 201 * TILE):
+        raise_logit(k, cell, q[0], 14 * sign[cell])
+    assert abs(k[tile].mean(0) @ q[0] / 8) < 0.5
+    result = reference.attention(q, k, v, visible)
+    assert result.read[200]
+    assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+
+
+def test_a_group_reads_what_any_of_its_heads_needs(rng):
+    q, k, v, visible = background(rng, 4096, rows=2)
+    for cell in range(4096 - 100, 4096):
+        raise_logit(k, cell, q[0], 12)
+    raise_logit(k, 700, q[1], 12)
+    assert reference.attention(q, k, v, visible).read[700 // TILE]
+
+
+@pytest.mark.parametrize("mode", ["exact", "stability", "ranked"])
+def test_no_nan_whatever_the_mask(rng, mode):
+    q, k, v, visible = background(rng, 2048)
+    k *= 100
+    visible[:] = False
+    visible[0, 700] = True
+    visible[1, 8:16] = True
+    visible[2, 2040:] = True
+    result = reference.attention(q, k, v, visible, Params(mode=mode))
+    assert np.all(np.isfinite(result.out))
+    assert result.out[0] == pytest.approx(v[700])
+    assert np.all(result.out[3] == 0)
+
+
+def test_smaller_eps_reads_more_and_is_closer(rng):
+    q, k, v, visible = background(rng, 8192, rows=2)
+    for tile in range(1024):
+        grade = rng.random()
+        for cell in range(tile * TILE, (tile + 1) * TILE):
+            raise_logit(k, cell, q[0], 4 * grade)
+    expected = softmax_attention(q, k, v, visible)
+    results = [reference.attention(q, k, v, visible, Params(eps=eps)) for eps in (0.3, 0.1, 0.03, 0.01, 0.0)]
+    shares = [result.share for result in results]
+    errors = [error(result, expected, v) for result in results]
+    assert shares == sorted(shares) and shares[0] < 0.5 and shares[-1] == 1
+    assert errors[-1] < 1e-20 and all(later < 1.5 * earlier + 1e-12 for earlier, later in pairwise(errors))
+
+
+def test_stale_records_lose_needles(rng):
+    """What a summary that does not follow the cache would cost: the reason that the caches' tests exist."""
+    q, k, v, visible = background(rng, 8192, rows=4)
+    for row, cell in enumerate((900, 2300, 5100, 7000)):
+        raise_logit(k, cell, q[row], 16)
+    records = reference.summarize(k)
+    expected = softmax_attention(q, k, v, visible)
+    params = Params(eps=0.3)
+    assert error(reference.attention(q, k, v, visible, params, records=records), expected, v) < 1e-3
+    assert error(reference.attention(q, k, v, visible, params, records=records[512:] + records[:512]), expected, v) > 0.3
+
+
+# the CPU backend -----------------------------------------------------------------------------------------------------------
+
+OPS = str(Preset("cpu").program("test-backend-ops"))
+
+
+def run_ops(cases, **environment):
+    return subprocess.run(
+        [OPS, "test", "-b", "CPU", "-o", "ART", "-p", cases], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+def dumped(path):
+    with open(path, "rb") as file:
+        while name := file.readline():
+            arrays = [np.fromfile(file, np.float32, int(np.fromfile(file, np.int64, 1)[0])) for _ in range(7)]
+            yield dict(field.split("=") for field in name.decode().strip().split(",")), arrays
+
+
+def same_case(case, arrays):
+    """The reference on a case of the op tests: its output, tiles read and tiles visible."""
+    q, k, v, mask, sinks, out, counters = arrays
+    size, heads, group, queries, streams = (int(case[x]) for x in ("head_size", "n_head", "group", "n_query", "n_stream"))
+    cells = int(case["n_kv"])
+    q = q.reshape(streams, heads, group * queries, size)
+    k, v = (x.reshape(streams, -1, heads, size) for x in (k, v))
+    mask = mask.reshape(streams, queries, cells)
+    eps = float(case["eps"])
+    params = Params(mode=case["mode"], sink=0 if case["input"] == "oldest" else 16, tau=1e-4, phi=1e-4)
+    if eps >= 0:
+        params = Params(mode=case["mode"], eps=eps, tau=eps, phi=eps, sink=params.sink)
+    expected = np.empty((streams, queries, heads * group, size))
+    read = visible = 0
+    for s in range(streams):
+        for h in range(heads):
+            sink_rows = np.repeat(sinks[h * group : (h + 1) * group], queries) if len(sinks) else None
+            # records are made of whole tiles, cells behind the view included
+            result = reference.attention(
+                q[s, h],
+                k[s, :cells, h],
+                v[s, :cells, h],
+                np.tile(np.isfinite(mask[s]), (group, 1)),
+                params,
+                softcap=float(case["softcap"]),
+                sinks=sink_rows,
+                records=reference.summarize(k[s, :, h]),
+            )
+            expected[s, :, h * group : (h + 1) * group] = result.out.reshape(group, queries, size).transpose(1, 0, 2)
+            read += result.read.sum()
+            visible += result.visible.sum()
+    return expected, read, visible, out.reshape(expected.shape), counters.reshape(heads, 4).sum(0)
+
+
+@pytest.mark.built
+@pytest.mark.parametrize("mode", ["exact", "stability", "ranked"])
+def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
+    cases = f"mode={mode},input=(random|graded|peaked|needle|holes|oldest|alternating),type=q8_0"
+    dump = tmp_path / "cases"
+    run = run_ops(cases, ART_TEST_DUMP=str(dump))
+    assert run.returncode == 0, run.stdout
+    n = 0
+    for case, arrays in dumped(dump):
+        expected, read, visible, out, counters = same_case(case, arrays)
+        assert counters[1] == visible, case
+        assert abs(counters[0] - read) <= 0.01 * visible, (case, counters[0], read)
+        assert ((out - expected) ** 2).sum() <= 1e-3 * (expected**2).sum(), case
+        n += 1
+    assert n >= 7
+
+
+@pytest.mark.built
+@pytest.mark.parametrize("fault", ["stop", "stale"])
+def test_a_broken_stop_rule_turns_the_op_tests_red(fault):
+    cases = "mode=ranked,input=(graded|needle|peaked),.*eps=-1"
+    assert run_ops(cases).returncode == 0
+    assert run_ops(cases, ART_TEST_BREAK=fault).returncode != 0

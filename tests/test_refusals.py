@@ -1,0 +1,60 @@
+"""Bad parameters are refused by every tool with the range in the message; none is ignored."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from art_local.building.presets import Preset
+
+pytestmark = pytest.mark.built
+
+TOOLS = {
+    "llama-bench": ["-p", "0", "-n", "1", "-r", "1", "-fa", "on"],
+    "llama-completion": ["-p", "hello", "-n", "1", "-c", "512", "-fa", "on", "-no-cnv"],
+    "llama-server": ["-c", "512", "-fa", "on", "--port", "0"],
+}
+BAD = {
+    "--art": ["sometimes"],
+    "--art-eps": ["2", "-0.1", "nan"],
+    "--art-tau": ["-1", "nan"],
+    "--art-phi": ["-1"],
+    "--art-patience": ["0", "-3"],
+    "--art-sink": ["-1"],
+    "--art-window": ["-1"],
+}
+
+
+def run(patched: Preset, tool: str, model: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(patched.program(tool)), "-m", str(model), *TOOLS[tool], *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(("flag", "value"), [(flag, value) for flag, values in BAD.items() for value in values])
+def test_a_value_out_of_range_is_refused(patched: Preset, demo: Path, tool: str, flag: str, value: str) -> None:
+    done = run(patched, tool, demo, "--art", "ranked", flag, value)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said
+    sentence = next((line for line in said.splitlines() if " must be " in line), "")
+    assert "must be one of off" in sentence if flag == "--art" else " to " in sentence or "at least" in sentence, said[-400:]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_environment_is_checked_like_the_flags(patched: Preset, demo: Path, tool: str) -> None:
+    if tool == "llama-bench":
+        pytest.skip("llama-bench reads no environment, as upstream")
+    done = run(patched, tool, demo, LLAMA_ARG_ART="ranked", LLAMA_ARG_ART_EPS="7")
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--art", "ranked", "--art-window", "100000"], ["--art", "exact", "-fa", "off"], ["--art", "ranked", "-ctk", "q5_0", "-ctv", "q5_0"]],
+)
+def test_what_a_context_cannot_run_is_refused(patched: Preset, demo: Path, arguments: list[str]) -> None:
+    done = run(patched, "llama-completion", demo, *arguments)
+    assert done.returncode != 0 and "art" in done.stdout + done.stderr
