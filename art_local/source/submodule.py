@@ -134,8 +134,9 @@ def source_archive(pin: Pin, say: Say) -> Path:
         return archive
     say(f"source: downloading the source archive of {pin.binding} (77 MB)")
     downloads.mkdir(parents=True, exist_ok=True)
-    # pip finds the index the way this machine is set up for; it prints what went wrong last
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--dest", str(downloads), pin.binding]
+    # pip finds the index the way this machine is set up for; it prints what went wrong last. Naming the one package matters:
+    # "no binary at all" would compile CMake, which reading the archive's metadata asks for.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", pin.binding_name, "--dest", str(downloads), pin.binding]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or not archive.exists():
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
