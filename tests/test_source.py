@@ -29,6 +29,8 @@ def source_archive(clone: Clone, folder: Path, cache: Path) -> Path:
     """What the package index would serve: an archive with the upstream repository inside its own .git."""
     bare = folder / "carried"
     git(folder, "-c", "protocol.file.allow=always", "clone", "--bare", "--depth", "1", f"file://{clone.upstream}", str(bare))
+    git(bare, "config", "core.bare", "false")
+    git(bare, "config", "core.worktree", "../../../../vendor/llama.cpp")  # as the real one has it
     archive = cache / "downloads" / "llama_cpp_python-0.3.36.tar.gz"
     archive.parent.mkdir(parents=True)
     with tarfile.open(archive, "w:gz") as tar:

@@ -122,9 +122,8 @@ def unpack_repository(tar: tarfile.TarFile, target: Path) -> None:
         raise UserError("the source archive of the binding holds no llama.cpp repository.")
     for folder in ("refs/heads", "refs/tags", "objects/info", "objects/pack"):  # git demands them, archives drop empty ones
         (target / folder).mkdir(parents=True, exist_ok=True)
-    git(target, "config", "core.bare", "true")
-    git(target, "config", "core.worktree", "")
-    git(target, "config", "--unset-all", "core.worktree")
+    # its own settings name a work tree that is not here, and git would refuse to enter the folder
+    (target / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n", encoding="utf-8")
 
 
 def source_archive(pin: Pin, say: Say) -> Path:
