@@ -1,5 +1,6 @@
 """Early termination through the library's C API (llama-art.h): settings of a context, and what its kernels read.
 
+import llama_cpp
 from llama_cpp import Llama
 from art_local import art
 

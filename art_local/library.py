@@ -56,7 +56,10 @@ def check_binding() -> None:
 
 def check_commit(preset: Preset) -> None:
     """The library says which commit it was built from; it must be the tree that the patches give now, or the pin."""
-    base = ctypes.CDLL(str(next(preset.programs.glob("libggml-base.[sd]*"))))
+    file = next(preset.programs.glob("libggml-base.[sd]*"), None)
+    if file is None:
+        raise UserError(f"Preset '{preset.name}' is not fully built; run 'art-local build --preset {preset.name}'.")
+    base = ctypes.CDLL(str(file))
     base.ggml_commit.restype = ctypes.c_char_p
     built = base.ggml_commit().decode().removesuffix("-dirty")
     checkout = Checkout(preset.root)

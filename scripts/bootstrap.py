@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -51,6 +52,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"error: '{' '.join(map(str, error.cmd))}' failed with exit code {error.returncode}.", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -71,15 +75,23 @@ def python() -> Path:
 
 def environment() -> None:
     """.venv with the package (editable), its dependencies and the tools the tests use."""
+    from art_local.errors import UserError
+    from art_local.source.pin import read_pin
+
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(VENV).encode() + sys.version.encode()).hexdigest()
     stamp = VENV / "art-local.stamp"
     if stamp.exists() and stamp.read_text() == wanted and python().exists():
         return
     print("environment: making .venv and installing the package with its dependencies", flush=True)
-    venv.EnvBuilder(with_pip=True, clear=True).create(VENV)
+    if importlib.util.find_spec("ensurepip") is None:
+        raise UserError("This Python cannot make environments; install python3-venv (Debian, Ubuntu: apt install python3-venv).")
+    venv.EnvBuilder(with_pip=True, clear=True, symlinks=os.name != "nt").create(VENV)
     # the binding must not build a llama.cpp of its own: it is bound to ours at run time
     settings = {**os.environ, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run([python(), "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[dev]"], check=True, env=settings, cwd=ROOT)
+    pip = [python(), "-m", "pip", "install", "--quiet"]
+    # pip caches wheels by name alone: one without a library must not reach other projects of this user
+    subprocess.run([*pip, "--no-cache-dir", "--no-deps", read_pin(ROOT / "patches").binding], check=True, env=settings, cwd=ROOT)
+    subprocess.run([*pip, "--editable", f"{ROOT}[dev]"], check=True, env=settings, cwd=ROOT)
     stamp.write_text(wanted)
 
 

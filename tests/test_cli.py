@@ -75,3 +75,4 @@ def test_bench_refuses_what_is_no_model(run_cli: Cli, tmp_path: Path, name: str)
     done = run_cli("bench", str(path), "--ctx", "1024")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and done.stderr.startswith("error: ")
+    assert name in done.stderr and "built" not in done.stderr

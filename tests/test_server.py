@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -100,7 +101,7 @@ def test_a_request_cannot_go_beyond_the_operators_limits(ranked: Server, overrid
 
 def test_metrics_count_tiles(ranked: Server) -> None:
     ranked.complete()
-    assert "art_" in ranked.ask("/metrics")[1]
+    assert re.search(r"^\S*art_tiles_total\S* [1-9]", ranked.ask("/metrics")[1], re.MULTILINE)
 
 
 def test_a_server_in_mode_off_allows_no_other(patched: Preset, demo: Path) -> None:

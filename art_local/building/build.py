@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def needs_configuration(preset: Preset) -> bool:
 
 
 def configure_command(preset: Preset) -> list[str]:
-    command = [toolchain.cmake().path or "cmake", "--preset", preset.name]
+    command = [toolchain.cmake().path or "cmake", "--preset", preset.name, f"-DPython3_EXECUTABLE={sys.executable}"]
     if ninja := toolchain.ninja().path:
         command.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
     cuda = toolchain.nvcc()

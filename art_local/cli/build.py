@@ -20,10 +20,14 @@ def build(
     from art_local.building.build import build as run_build
     from art_local.cli.console import console, duration
     from art_local.cli.progress import build_progress
+    from art_local.source.trees import Checkout
 
     chosen = presets.named(preset or presets.suited())
     if stock and not chosen.is_stock:
         chosen = chosen.twin
+    # here and not inside CMake, so that what takes long is said
+    checkout = Checkout(say=console(stderr=True).print)
+    checkout.plain() if chosen.is_stock else checkout.apply()
     with build_progress(chosen.name) as watch:
         seconds = run_build(chosen, jobs, watch)
     console().print(f"built {chosen.name} in {duration(seconds)}: {chosen.programs}")

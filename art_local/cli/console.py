@@ -9,7 +9,8 @@ from rich.console import Console
 
 def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty(), width=None if stream.isatty() else 160)
+    wide = None if stream.isatty() else 160
+    return Console(file=stream, markup=False, emoji=False, highlight=False, soft_wrap=not stream.isatty(), width=wide)
 
 
 def size(count: int | None) -> str:

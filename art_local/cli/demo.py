@@ -8,7 +8,9 @@ import typer
 
 
 def demo(
-    ctx: Annotated[int, typer.Option(min=256, max=8192, help="Context length to measure at; the model was trained on 8192.")] = 4096,
+    ctx: Annotated[
+        int | None, typer.Option(min=256, max=8192, help="Context length; without it 8192 on a GPU or eight cores, else 4096.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A preset of CMakePresets.json; without it, the one for this machine.")] = None,
 ) -> None:
     """Build the patched llama.cpp and its unpatched twin, fetch SmolLM2-135M (93 MB), and bench all modes.
@@ -17,6 +19,7 @@ def demo(
     """
     from art_local import demo_model
     from art_local.building import presets
+    from art_local.building.machine import usable_cores
     from art_local.cli.bench import bench
     from art_local.cli.build import build
 
@@ -25,4 +28,5 @@ def demo(
     build(preset=name, stock=True)
     model = demo_model.fetch()
     # one round, few tokens: a first look, in minutes even on two cores
-    bench(model=str(model), ctx=ctx, preset=name, rounds=1, reps=2, generate=32, prompt=0)
+    strong = name != "cpu" or usable_cores() >= 8
+    bench(model=str(model), ctx=ctx or (8192 if strong else 4096), preset=name, rounds=1, reps=2, generate=32, prompt=0)

@@ -34,10 +34,12 @@ def report(
     if not benches:
         raise UserError("A report wants the results of a bench, too.")
     tested = [row for file in files if is_eval(file) for row in read_eval(file)]
+    from art_local.source.series import replace
+
     text = page(told_apart([load(file) for file in benches]), tested)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        replace(target, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"The page could not be written to {target}: {error.strerror or error}.") from None
     if json:

@@ -15,11 +15,16 @@ STEADY = (
     "-c core.autocrlf=false -c core.abbrev=40 -c diff.algorithm=myers -c diff.noprefix=false -c diff.mnemonicPrefix=false "
     "-c diff.renames=true -c diff.indentHeuristic=true -c diff.context=3 -c diff.interHunkContext=0 -c diff.external= "
     "-c format.pretty= -c format.notes=false -c format.useAutoBase=false -c format.forceInBodyFrom=false "
-    "-c commit.gpgSign=false -c rerere.enabled=false"
+    "-c commit.gpgSign=false -c rerere.enabled=false -c mailinfo.scissors=false -c core.attributesFile="
 ).split()
 
+KEPT = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_COMMAND")
 
-class GitError(Exception):
+# For what reads or writes patches: no settings but the ones above (git 2.32 and newer).
+ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+
+
+class GitError(UserError):
     def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
         super().__init__(f"git {' '.join(arguments)}: {stderr.strip() or f'exit {code}'}")
         self.stderr = stderr
@@ -38,7 +43,7 @@ def git_bytes(
     if shutil.which("git") is None:
         raise UserError("git is not installed; install it and try again.")
     # git sets these for hooks and rebases; inherited, they would point our calls at another repository
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name == "GIT_SSH_COMMAND"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in KEPT}
     full = {**inherited, "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C", **(env or {})}
     try:
         done = subprocess.run(

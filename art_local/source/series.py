@@ -12,11 +12,11 @@ from pathlib import Path
 
 from art_local.checkout import PATCHES
 from art_local.errors import UserError
-from art_local.source.git import GitError, git, git_bytes
+from art_local.source.git import ALONE, GitError, git, git_bytes
 
 FORMAT = (
     "--full-index --zero-commit --no-signature --no-numbered --no-stat --keep-subject --no-attach --no-thread --no-cover-letter "
-    "--src-prefix=a/ --dst-prefix=b/ --no-color --no-base --binary"
+    "--src-prefix=a/ --dst-prefix=b/ --no-color --no-base --binary --no-from --no-to --no-cc --no-add-header --no-signoff"
 ).split()
 
 
@@ -97,11 +97,11 @@ def commit_series(repository: Path, series: Series) -> list[str]:
 
 def commit_patch(repository: Path, patch: Patch, parent: str, index: dict[str, str], scratch: Path) -> str:
     message, diff = scratch / "message", scratch / "diff"
-    headers = git(repository, "mailinfo", "-b", "--encoding=UTF-8", str(message), str(diff), stdin=patch.content)
+    headers = git(repository, "mailinfo", "-b", "--encoding=UTF-8", str(message), str(diff), stdin=patch.content, env=ALONE)
     mail = dict(line.partition(": ")[::2] for line in headers.splitlines() if ": " in line)
     if diff.stat().st_size == 0:
         raise GitError(["apply"], 1, "the file holds no change")
-    git(repository, "apply", "--cached", "--whitespace=nowarn", str(diff), env=index)
+    git(repository, "apply", "--cached", "--whitespace=nowarn", str(diff), env={**index, **ALONE})
     author = {"AUTHOR_NAME": mail.get("Author", ""), "AUTHOR_EMAIL": mail.get("Email", ""), "AUTHOR_DATE": mail.get("Date", "")}
     identity = {f"GIT_{key}": value for key, value in author.items()}
     identity |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in identity.items()}
@@ -139,7 +139,7 @@ def format_commits(repository: Path, base: str, tip: str) -> Series:
     commits = git(repository, "rev-list", "--reverse", "--no-merges", f"{base}..{tip}").split()
     patches: list[Patch] = []
     for commit in commits:
-        content = git_bytes(repository, "format-patch", *FORMAT, "--stdout", "-1", commit)
+        content = git_bytes(repository, "format-patch", *FORMAT, "--stdout", "-1", commit, env=ALONE)
         subject = git(repository, "show", "-s", "--format=%s", commit)
         name = file_name(subject)
         if any(patch.name == name for patch in patches):
@@ -161,7 +161,9 @@ def write_series(series: Series, folder: Path = PATCHES) -> list[str]:
         if not file.exists() or file.read_bytes() != patch.content:
             replace(file, patch.content)
             touched.append(patch.name)
-    replace(folder / "order", "".join(f"{patch.name}\n" for patch in series.patches).encode())
+    order, content = folder / "order", "".join(f"{patch.name}\n" for patch in series.patches).encode()
+    if not order.exists() or order.read_bytes() != content:  # a new time would make CMake configure again
+        replace(order, content)
     kept = {patch.name for patch in series.patches}
     for file in sorted(folder.glob("*.patch")):
         if file.name not in kept:

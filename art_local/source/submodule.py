@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from art_local import checkout
 from art_local.errors import UserError
@@ -72,7 +73,7 @@ def declared_url(root: Path) -> str:
 def unreachable(url: str, seconds: float = 8.0) -> str | None:
     """Why the host of an http(s) address does not answer, None if it does. git itself would wait for minutes."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or getproxies().get(parts.scheme):
         return None
     try:
         socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), seconds).close()

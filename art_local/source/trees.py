@@ -86,18 +86,24 @@ class Checkout:
     def place(self, tree: Path, commit: str) -> None:
         if submodule.head(self.mended(tree)) is None:
             tree.parent.mkdir(exist_ok=True)
+            for other in (self.patched, self.stock, self.conflict):
+                self.mended(other)  # prune drops the records of trees that it cannot find
             git(self.upstream, "worktree", "prune")
             git(self.upstream, "worktree", "add", "--force", "--detach", str(tree), commit)
         elif git(tree, "rev-parse", "HEAD") != commit:
             git(tree, "checkout", "--detach", commit)
 
     def mended(self, tree: Path) -> Path:
-        """A worktree knows its repository by absolute path; after the checkout was moved, git must be told."""
-        if (tree / ".git").exists() and submodule.head(tree) is None:
-            try:
-                git(self.upstream, "worktree", "repair", str(tree))
-            except GitError as error:
-                raise UserError(f"{tree} lost its repository ({error}); delete that folder and try again.") from None
+        """Worktree and repository know each other by absolute path; after the checkout was moved or copied, both must be told."""
+        link = tree / ".git"
+        if link.is_file():
+            name = Path(link.read_text(encoding="utf-8").partition(":")[2].strip()).name
+            record = Path(git(self.upstream, "rev-parse", "--absolute-git-dir")) / "worktrees" / name
+            if not record.is_dir():
+                raise UserError(f"{tree} lost its repository; delete that folder and try again.")
+            for file, text in ((link, f"gitdir: {record.as_posix()}\n"), (record / "gitdir", f"{link.as_posix()}\n")):
+                if file.read_text(encoding="utf-8") != text:
+                    file.write_text(text, encoding="utf-8")
         return tree
 
     def export(self, tree: Path | None = None, base: str | None = None) -> Series:
@@ -107,6 +113,8 @@ class Checkout:
             raise UserError(f"{source} is not there; run 'art-local patches apply' first.")
         if self.edits(source):
             raise UserError(f"{source} has uncommitted changes; commit them first, each commit becomes a patch.")
+        if (Path(git(source, "rev-parse", "--absolute-git-dir")) / "rebase-apply").exists():
+            raise UserError(f"{source} is in the middle of 'git am'; finish it with 'git am --continue' there first.")
         return format_commits(source, base or self.pin.commit, "HEAD")
 
     def note_exported(self, series: Series) -> None:
@@ -155,22 +163,23 @@ class Checkout:
             return git(self.upstream, "rev-parse", "--verify", f"{revision}^{{commit}}")
         except GitError:
             pass
+        url = submodule.declared_url(self.root)
+        if why := submodule.unreachable(url):
+            raise UserError(f"'{revision}' is no commit of llama.cpp/ and could not be fetched: {why}.")
         try:
-            git(self.upstream, "fetch", "--depth", "1", self.pin.upstream, revision, timeout=600)
+            git(self.upstream, "fetch", "--depth", "1", url, revision, timeout=600)
             return git(self.upstream, "rev-parse", "FETCH_HEAD")
         except GitError as error:
             raise UserError(f"'{revision}' is no commit of llama.cpp/ and could not be fetched: {str(error).splitlines()[-1]}.") from None
 
 
 def conflict_advice(error: GitError, base: str) -> str:
-    failed = next(
-        (line for line in str(error).splitlines() if line.startswith("Patch failed") or "could not build fake" in line), str(error)
-    )
+    failed = next((line for line in error.stderr.splitlines() if line.startswith(("error:", "fatal:"))), "git am failed")
     return (
-        f"The series does not go onto {base[:12]}: {failed.splitlines()[0]}\n"
-        "Its state is left in build/tree-conflict. Next:\n"
-        "  cd build/tree-conflict && git status        # what is in conflict\n"
-        "  (edit the files) && git add -A && git am --continue\n"
+        f"The series does not go onto {base[:12]}: {failed}\n"
+        "Its state is left in build/tree-conflict. Next, from here:\n"
+        "  git -C build/tree-conflict status        # what is in conflict\n"
+        "  (edit the files) && git -C build/tree-conflict add -A && git -C build/tree-conflict am --continue\n"
         f"  art-local patches export --tree build/tree-conflict --base {base}\n"
         f"or give up with: {DROP}"
     )
