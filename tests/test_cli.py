@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from art_local import checkout
 from art_local.cli.app import COMMANDS
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -76,3 +79,17 @@ def test_bench_refuses_what_is_no_model(run_cli: Cli, tmp_path: Path, name: str)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and done.stderr.startswith("error: ")
     assert name in done.stderr and "built" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["--help", "doctor", "patches status"])
+def test_a_reader_that_leaves_early_is_no_error(command: str) -> None:
+    shell = f"{shlex.quote(sys.executable)} -m art_local {command} | head -c 5 > /dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=checkout.ROOT)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
+    done = subprocess.run(["bash", "-c", f"{shlex.quote(sys.executable)} -m art_local --help > /dev/full"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr

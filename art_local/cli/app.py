@@ -42,19 +42,38 @@ def overview() -> str:
 
 
 def main() -> None:
-    code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()  # a reader that left, or a full disk, may show only now
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"error: {error}", file=sys.stderr)
-        code = code or 1
-    sys.exit(code)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
+    """The exit code. What goes wrong is one sentence, whether it shows while a command runs or when its output is flushed."""
+    try:
+        code = dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return complain(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return complain("interrupted", 130)
+    except BrokenPipeError:
+        discard_output()  # the reader has what it wanted
+        return 0
+    except OSError as error:
+        discard_output()
+        return complain(f"error: {error}", 1)
+
+
+def complain(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
+
+
+def discard_output() -> None:
+    """The interpreter flushes once more on its way out, and would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -65,22 +84,8 @@ def run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean '{near[0]}'?" if near else "'art-local --help' lists them."
-        print(f"error: there is no command '{name}'; {hint}", file=sys.stderr)
-        return 2
-    try:
-        return invoke(name, rest)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
-        return 141
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return complain(f"error: there is no command '{name}'; {hint}", 2)
+    return invoke(name, rest)
 
 
 def invoke(name: str, arguments: list[str]) -> int:

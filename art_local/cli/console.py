@@ -7,10 +7,16 @@ import sys
 from rich.console import Console
 
 
+class Output(Console):
+    def on_broken_pipe(self) -> None:
+        """A reader that leaves early is no failure: app.py ends quietly. Without an errno, which typer would take for one."""
+        raise BrokenPipeError
+
+
 def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() else 160
-    return Console(file=stream, markup=False, emoji=False, highlight=False, soft_wrap=not stream.isatty(), width=wide)
+    return Output(file=stream, markup=False, emoji=False, highlight=False, soft_wrap=not stream.isatty(), width=wide)
 
 
 def size(count: int | None) -> str:
