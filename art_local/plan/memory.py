@@ -15,8 +15,8 @@ BLOCK = re.compile(r"^blk\.(\d+)\.")
 
 
 def record_bytes(head_size: int) -> int:
-    """Summary of one tile and KV head: a 6-bit mean, an f16 scale for each 32 channels, an f16 spread; in whole 8 bytes."""
-    return padded(head_size * 6 // 8 + head_size // 32 * 2 + 2, 8)
+    """Summary of one tile and KV head: a 6-bit mean, an f16 scale for each 32 channels, an f16 spread; in whole 16 bytes."""
+    return padded(head_size * 6 // 8 + head_size // 32 * 2 + 2, 16)
 
 
 @dataclass
