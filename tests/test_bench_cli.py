@@ -105,12 +105,21 @@ def test_ctrl_c_keeps_what_is_done(place: Path) -> None:
         "r.jsonl",
     ]
     environment = {**os.environ, "PYTHONPATH": str(checkout.ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=environment)
-    assert process.stderr is not None
-    for _ in range(3):
-        process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    # a shell starts what it runs in the background deaf to Ctrl-C, and this test may run there
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert process.stderr is not None
+        for _ in range(3):
+            process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert "go on with: " in err and "Traceback" not in err and "tokens/s" in out
     assert len(read(place / "r.jsonl")) >= 2
