@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,17 @@ def test_a_moved_checkout_still_works(series: Checkout, clone: Clone, tmp_path: 
     moved = Checkout(tmp_path / "moved", silent)
     assert moved.apply() == tmp_path / "moved" / "build" / "tree"
     assert moved.applied() == moved.series().fingerprint
+
+
+def test_a_copied_checkout_leaves_the_original_alone(series: Checkout, clone: Clone, tmp_path: Path) -> None:
+    before = git(series.patched, "rev-parse", "HEAD")
+    shutil.copytree(clone.root, tmp_path / "copy", symlinks=True)
+    copy = Checkout(tmp_path / "copy", silent)
+    clone.change(copy.apply() / "two.c", 0, "only in the copy")
+    clone.commit(copy.patched, "two : only in the copy")
+    assert git(series.patched, "rev-parse", "HEAD") == before
+    assert git(series.patched, "status", "--porcelain") == ""
+    assert series.applied() == series.series().fingerprint
 
 
 def edit(checkout: Checkout, name: str, old: bytes, new: bytes) -> None:
