@@ -81,6 +81,12 @@ class StandIn:
         policy = POLICIES[setting.policy or "numpy exact"]
         self.reading = Reading(policy, 1.0 if setting.budget is None else setting.budget, len(self.prompt))
 
+    def keep(self) -> list[int]:
+        return self.prompt
+
+    def back(self, kept: list[int]) -> None:
+        self.prefill(kept)
+
     def step(self, token: int) -> Array:
         assert self.reading
         return self.model.step(token, self.reading)

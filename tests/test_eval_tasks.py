@@ -13,9 +13,10 @@ from eval_stand_in import StandIn
 
 from art_local.errors import UserError
 from art_local.eval.plan import Plan, task_prompts, text_prompts
+from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Writer, holds, sentences
-from art_local.eval.texts import Text, messages, prose, texts, window
+from art_local.eval.texts import Text, by_turns, messages, prose, texts, window
 
 
 def words(text: str) -> int:
@@ -116,10 +117,10 @@ def test_texts_are_stretches_of_the_context_and_do_not_overlap() -> None:
 
 def test_a_text_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be read"):
-        texts(tmp_path / "missing.txt")
+        texts([tmp_path / "missing.txt"])
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(UserError, match="no text"):
-        texts(tmp_path / "empty.txt")
+        texts([tmp_path / "empty.txt"])
 
 
 def test_without_a_network_prose_is_made_up_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +129,32 @@ def test_without_a_network_prose_is_made_up_and_it_is_said(monkeypatch: pytest.M
 
     monkeypatch.setattr("art_local.eval.texts.fetch", unreachable)
     said: list[str] = []
-    found = texts(None, said.append)
+    found = texts((), said.append)
     assert "made-up" in found[0].name and "no network" in said[0]
     assert found[0].content == prose(0) != found[1].content
+
+
+def test_prose_code_and_recall_come_by_turns() -> None:
+    found = by_turns([Text(f"prose {seed}", prose(seed, 400)) for seed in range(3)])
+    kinds = ["recall" if text.recall is not None else text.name.split()[0] for text in found]
+    assert kinds[:6] == ["prose", "code", "recall"] * 2
+    assert len({text.content for text in found}) == len(found)
+    assert found[1].content.count("\ndef ") > 5
+
+
+def test_a_recall_ends_with_the_facts_that_it_hides() -> None:
+    decoder = StandIn()
+    tokens = recall(decoder.tokens, prose(5, 400), 3000, seed=1)
+    text = decoder.text(tokens)
+    body, closing = text.split("All the codes that the text above gave away:")
+    facts = closing.strip().splitlines()
+    assert len(tokens) == 3000 and len(set(facts)) == 8
+    places = [body.index(fact) for fact in reversed(facts)]
+    assert places == sorted(places) and places[0] < 400 and places[-1] > 1800
+    assert recall(decoder.tokens, prose(5, 400), 3000, seed=2) != tokens
+    short = [Text("recall", prose(5, 4), recall=0)]
+    with pytest.raises(UserError, match="shorter --ctx"):
+        list(text_prompts(Plan(3000, texts=1), decoder, short))
 
 
 def test_the_longest_message_comes_first(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ def eval(
     ] = "off,ranked,stability",
     eps: Annotated[str | None, typer.Option(help="Tolerances of mode ranked, such as 0.005,0.02; without it, the default.")] = None,
     positions: Annotated[int, typer.Option(min=2, max=100_000, help="Positions of each text to compare, decoded token by token.")] = 64,
-    texts: Annotated[int, typer.Option(min=0, max=249, help="How many texts.")] = 1,
-    text: Annotated[Path | None, typer.Option(help="A text file of your own, also the haystack of the needles.")] = None,
+    texts: Annotated[int, typer.Option(min=0, max=249, help="How many texts: prose, code and recalled facts by turns.")] = 3,
+    text: Annotated[
+        list[Path] | None, typer.Option(help="A text file of your own, also the haystack of the needles; may be given more than once.")
+    ] = None,
     greedy: Annotated[int, typer.Option(min=0, max=400, help="Greedy tokens to compare after each text.")] = 32,
     needles: Annotated[str, typer.Option(help="Lengths of the needle grid, such as 2k,4k; 'none' leaves it out.")] = "ctx/2",
     depths: Annotated[str, typer.Option(help="Depths of the needle grid in percent.")] = "10,50,90",
@@ -85,7 +87,7 @@ def eval(
         profile,
         options.named_policies(policies),
         options.percents(budgets, "--budgets"),
-        text,
+        tuple(text or ()),
         preset,
         threads,
         out,

@@ -25,8 +25,9 @@ def tune(
     ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.02,0.04,0.07,0.12,0.2,0.4",
     needles: Annotated[str, typer.Option(help="Lengths of the held-out needles, such as 2k,4k; 'none' leaves them out.")] = "ctx",
     depths: Annotated[str, typer.Option(help="Depths of the held-out needles in percent.")] = "10,50,90",
+    texts: Annotated[int, typer.Option(min=2, max=100, help="How many texts; the first half calibrates, the rest checks.")] = 6,
     text: Annotated[
-        Path | None, typer.Option(help="A text file of your own: it calibrates with its first part and checks with another.")
+        list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; may be given more than once.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
@@ -35,8 +36,8 @@ def tune(
 ) -> None:
     """Find tolerances for a model, by layer where the build can, that read the fewest bytes at a target loss.
 
-    Exact attention on one text calibrates, another text and needles check. The profile belongs to the model's sha256
-    and is refused for any other.
+    Exact attention on prose, code and recalled facts calibrates, other texts of these kinds
+    and needles check. The profile belongs to the model's sha256 and is refused for any other.
 
     Example: art-local tune MODEL.gguf --target-kld 0.002 --ctx 8k
     """
@@ -54,8 +55,8 @@ def tune(
     steps = tuple(sorted(configuration.tolerances(ladder)))
     if len(steps) < 2 or steps[0] != 0:
         raise UserError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
-    plan = options.plan(ctx, positions, 2, 0, needles, depths, "none", 1, None, 1)
-    order = Order(model, plan, chosen_kv, target_kld, steps, text, preset, threads, out)
+    plan = options.plan(ctx, positions, texts, 0, needles, depths, "none", 1, None, 1)
+    order = Order(model, plan, chosen_kv, target_kld, steps, tuple(text or ()), preset, threads, out)
     tuned, path = run(order, lambda line: print(line, file=sys.stderr))
     if json:
         print(jsonlib.dumps({**asdict(tuned.profile), "path": str(path)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,13 @@ class Decoder(Protocol):
         """One token through the decode kernels: never a batch, since prompt-sized batches do not run them."""
 
     def counters(self) -> Reads | None: ...
+
+
+class KeepingDecoder(Decoder, Protocol):
+    def keep(self) -> Any:
+        """The state after the prefill, to come back to once another prompt was read."""
+
+    def back(self, kept: Any) -> None: ...
 
 
 @dataclass
@@ -124,3 +131,11 @@ class LibraryDecoder:
         counted = art.counters(self.session.llama, self.session.context)
         # the kernels count what the cache holds; after an eviction that is less than there was
         return Shares.of(counted, 1 - self.cut / self.length) if counted and self.cut else counted
+
+    def keep(self) -> Any:
+        return self.state, self.length
+
+    def back(self, kept: Any) -> None:
+        self.state, self.length = kept
+        self.session.restore(self.state)
+        self.cut = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from art_local.errors import UserError
 from art_local.eval.decoder import Decoder
+from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Task, Writer, sentences
 from art_local.eval.texts import Text, window
@@ -22,7 +23,7 @@ from art_local.eval.texts import Text, window
 class Plan:
     context: int
     positions: int = 64
-    texts: int = 1
+    texts: int = 3
     greedy: int = 32
     needle_lengths: tuple[int, ...] = ()
     needle_depths: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -53,7 +54,7 @@ def text_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[T
     """Stretches of the whole context; of several texts each gives its beginning, of one text one stretch follows another."""
     found = 0
     for text in source:
-        tokens = decoder.tokens(text.content)
+        tokens = decoder.tokens(text.content) if text.recall is None else recall(decoder.tokens, text.content, plan.context, text.recall)
         stretches = max(1, len(tokens) // plan.context) if len(source) == 1 else 1
         for number in range(stretches):
             if found == plan.texts:

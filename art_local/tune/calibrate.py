@@ -8,7 +8,7 @@ from typing import Any
 
 from art_local.art import ArtParams
 from art_local.errors import UserError
-from art_local.eval.decoder import Decoder, Logits
+from art_local.eval.decoder import KeepingDecoder, Logits
 from art_local.eval.decoding import along_text, exact_logits, on_task, prompt
 from art_local.eval.metrics import Comparison, quality
 from art_local.eval.plan import Plan, TextPrompt, task_prompts, text_prompts
@@ -27,31 +27,45 @@ def setting(eps: Eps, name: str) -> Setting:
 
 
 @dataclass
-class Calibration:
-    """One text whose prefill is kept: all choices are measured from it."""
+class Stretch:
+    """One text, read once; its state is kept to come back to."""
 
-    decoder: Decoder
     text: TextPrompt
-    positions: int
+    kept: Any
     exact: list[Logits]
+
+
+@dataclass
+class Calibration:
+    """All choices are measured on the same stretches of text."""
+
+    decoder: KeepingDecoder
+    positions: int
+    stretches: list[Stretch]
     rounding: float = 0.0  # what two kernels differ by that both read everything: no tolerance can remove it
 
     @classmethod
-    def start(cls, decoder: Decoder, text: TextPrompt, positions: int) -> Calibration:
-        decoder.prefill(text.tokens[: -positions - 1])
-        begun = cls(decoder, text, positions, exact_logits(decoder, text.tokens, positions, EXACT))
-        begun.rounding = begun.kld(Setting(ArtParams(mode="off")))
+    def start(cls, decoder: KeepingDecoder, found: Sequence[TextPrompt], positions: int) -> Calibration:
+        begun = cls(decoder, positions, [])
+        for text in found:
+            decoder.prefill(text.tokens[: -positions - 1])
+            begun.stretches.append(Stretch(text, decoder.keep(), exact_logits(decoder, text.tokens, positions, EXACT)))
+        begun.rounding, _ = begun.kld(Setting(ArtParams(mode="off")))
         return begun
 
     def measure(self, eps: Eps) -> Loss:
-        kld = max(0.0, self.kld(setting(eps, "tried")) - self.rounding)
-        reads = self.decoder.counters()
-        assert reads
-        return Loss(kld, tuple(reads.bytes_by_layer))
+        kld, by_layer = self.kld(setting(eps, "tried"))
+        return Loss(max(0.0, kld - self.rounding), by_layer)
 
-    def kld(self, tried: Setting) -> float:
-        (outcome,) = along_text(self.decoder, self.text.tokens, self.positions, 0, [tried], self.exact)
-        return sum(outcome.comparison.kld) / len(outcome.comparison)
+    def kld(self, tried: Setting) -> tuple[float, tuple[float, ...]]:
+        losses: list[float] = []
+        shares: list[list[float]] = []
+        for stretch in self.stretches:
+            self.decoder.back(stretch.kept)
+            (outcome,) = along_text(self.decoder, stretch.text.tokens, self.positions, 0, [tried], stretch.exact)
+            losses += outcome.comparison.kld
+            shares += [outcome.counters.bytes_by_layer] if outcome.counters else []
+        return mean(losses) or 0.0, tuple(sum(layer) / len(shares) for layer in zip(*shares, strict=True))
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Tuned:
 
 @dataclass
 class Tuning:
-    decoder: Decoder
+    decoder: KeepingDecoder
     source: Sequence[Text]
     plan: Plan
     layers: int
@@ -73,28 +87,34 @@ class Tuning:
 
     def run(self, model: str, sha256: str, kv: str) -> Tuned:
         calibrating, held_out = self.texts()
-        self.say(f"calibrating on {calibrating.name}")
+        self.say(f"calibrating on {named(calibrating)}")
         calibration = Calibration.start(self.decoder, calibrating, self.plan.positions)
         self.say(f"rounding alone: KLD {calibration.rounding:.5f} (off against exact); the target is on top of it")
         search = Search(calibration.measure, self.layers, self.target, self.ladder, self.by_layer, self.say)
         eps, loss = search.run()
-        found = {"text": calibrating.name, "kld": loss.kld, "byte_share": loss.byte_share, "rounding_kld": calibration.rounding}
-        self.say(f"checking on {held_out.name}")
+        found = {"text": named(calibrating), "kld": loss.kld, "byte_share": loss.byte_share, "rounding_kld": calibration.rounding}
+        self.say(f"checking on {named(held_out)}")
         check = self.check(held_out, eps)
         return Tuned(Profile(model, sha256, kv, self.plan.context, self.target, eps, found, check), search.best_uniform())
 
-    def texts(self) -> tuple[TextPrompt, TextPrompt]:
-        """Two stretches that share nothing."""
-        found = list(text_prompts(Plan(self.plan.context, texts=2), self.decoder, list(self.source)))
+    def texts(self) -> tuple[list[TextPrompt], list[TextPrompt]]:
+        """Half of the stretches each, which share nothing."""
+        half = self.plan.texts // 2
+        found = list(text_prompts(self.plan, self.decoder, list(self.source)))
         if len(found) < 2:
             raise UserError(f"Tuning needs a second text of {self.plan.context} tokens to check on; take a longer one or a shorter --ctx.")
-        return found[0], found[1]
+        half = min(half, len(found) // 2)
+        return found[:half], found[half : 2 * half]
 
-    def check(self, text: TextPrompt, eps: Eps) -> dict[str, Any]:
+    def check(self, held_out: Sequence[TextPrompt], eps: Eps) -> dict[str, Any]:
         chosen = setting(eps, "chosen")
-        self.decoder.prefill(text.tokens[: -self.plan.positions - 1])
-        _, outcome = along_text(self.decoder, text.tokens, self.plan.positions, self.plan.greedy, [EXACT, chosen])
-        found, reads = quality(outcome.comparison), outcome.counters
+        compared, shares = Comparison(), []
+        for text in held_out:
+            self.decoder.prefill(text.tokens[: -self.plan.positions - 1])
+            _, outcome = along_text(self.decoder, text.tokens, self.plan.positions, self.plan.greedy, [EXACT, chosen])
+            compared.extend(outcome.comparison)
+            shares += [outcome.counters.byte_share] if outcome.counters else []
+        found = quality(compared)
         asked = Comparison()
         scores: dict[str, list[float]] = {"exact": [], "chosen": []}
         for one in task_prompts(self.plan, self.decoder, list(self.source)):
@@ -105,16 +125,20 @@ class Tuning:
             for name, each in (("exact", exact), ("chosen", mine)):
                 scores[name].append(each.score or 0.0)
         return {
-            "text": text.name,
+            "text": named(held_out),
             "kld": found.kld_mean.value,
             "kld_p99": found.kld_p99.value,
             "same_top": found.same_top.value,
-            "byte_share": reads.byte_share if reads else None,
+            "byte_share": mean(shares),
             "tasks": len(scores["exact"]),
             "tasks_exact": mean(scores["exact"]),
             "tasks_chosen": mean(scores["chosen"]),
             "tasks_kld": quality(asked).kld_mean.value if len(asked) else None,
         }
+
+
+def named(found: Sequence[TextPrompt]) -> str:
+    return ", ".join(text.name for text in found)
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -26,7 +26,7 @@ class Order:
     kv: str = "q8_0"
     target: float = 0.002
     ladder: tuple[float, ...] = LADDER
-    text: Path | None = None
+    text: tuple[Path, ...] = ()
     preset: str | None = None
     threads: int | None = None
     out: Path | None = None
