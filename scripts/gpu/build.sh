@@ -6,7 +6,7 @@ packed=$(realpath "$1"); work=$2; architectures=${3:-native}
 mkdir -p "$work"; cd "$work"
 targets="llama-bench llama-batched-bench llama-perplexity llama-server test-backend-ops llama-fit-params"
 
-# a packed tree has no git to ask which commit it is
+# A packed tree has no git to ask which commit it is, and a git around it would name its own: both are told, and git is not asked.
 commit() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]][:12])' "$packed/series.json" "$1"; }
 
 for tree in tree-stock tree; do
@@ -20,7 +20,8 @@ for tree in tree-stock tree; do
     commit=$(commit "$([ $tree = tree ] && echo tree || echo base)")
     cmake -S "$tree" -B "$tree/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$architectures" \
         -DGGML_CUDA_FA_QUANTS="q8_0-q8_0;q4_0-q4_0;f16-f16" -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
-        -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_CUDA_NCCL=OFF -DLLAMA_BUILD_COMMIT="$commit" >"$tree.configure.log" 2>&1 || { tail -30 "$tree.configure.log"; exit 1; }
+        -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_CUDA_NCCL=OFF -DGIT_EXE=OFF \
+        -DLLAMA_BUILD_COMMIT="$commit" >"$tree.configure.log" 2>&1 || { tail -30 "$tree.configure.log"; exit 1; }
     begin=$SECONDS
     # shellcheck disable=SC2086
     ninja -C "$tree/build" $targets >"$tree.build.log" 2>&1 || { grep -m3 -E "error|FAILED" "$tree.build.log"; exit 1; }
