@@ -118,6 +118,20 @@ def test_a_profile_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "25%" in MADE.describe() and "1 of 3 layers exact" in MADE.describe()
 
 
+@pytest.mark.parametrize("size", [0, 5, 65536, 1_000_003])
+def test_a_fingerprint_tells_models_apart(tmp_path: Path, size: int) -> None:
+    one, other, longer = (tmp_path / name for name in ("one", "other", "longer"))
+    one.write_bytes(bytes(size))
+    longer.write_bytes(bytes(size + 1))
+    found = profile.fingerprint(one)
+    assert found == profile.fingerprint(one) != profile.fingerprint(longer)
+    for place in {0, size // 2, size - 1} if size else ():
+        changed = bytearray(size)
+        changed[place] = 1
+        other.write_bytes(changed)
+        assert profile.fingerprint(other) != found, place
+
+
 def test_a_profile_for_another_model_is_refused(tmp_path: Path) -> None:
     profile.write(MADE, tmp_path / "p.json")
     with pytest.raises(UserError, match=r"made for one\.gguf .* not for this model"):
@@ -126,7 +140,7 @@ def test_a_profile_for_another_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 1, "made by": "", "eps": [-1]}'],
+    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 2, "made by": "", "eps": [-1]}'],
 )
 def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)

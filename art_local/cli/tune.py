@@ -82,4 +82,5 @@ def report(tuned: object, path: Path) -> str:
         lines.append(f"  needles      {check['tasks_chosen']:.0%} found, exact finds {check['tasks_exact']:.0%}")
     if check["kld"] > profile.target_kld + found["rounding_kld"]:
         lines.append("  The held-out text misses the target: tune with more --positions, or ask for less.")
+    lines.append(f"  use it       llama-server -m {profile.model} --art ranked --art-profile {path}")
     return "\n".join([*lines, f"written: {path}"])

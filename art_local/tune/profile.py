@@ -1,7 +1,11 @@
-"""A profile: tolerances by layer for one model, known by its sha256; of no use to any other, and refused there."""
+"""A profile: tolerances by layer for one model, known by its sha256; of no use to any other, and refused there.
+
+llama-server cannot hash tens of gigabytes when it starts; it knows the model by a fingerprint of its file.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -13,7 +17,8 @@ from art_local.art import ArtParams
 from art_local.errors import UserError
 from art_local.eval.setting import Setting
 
-FORMAT = 1
+FORMAT = 2
+STRETCHES, STRETCH = 64, 65536  # as common/art-profile.cpp of the patch series has them
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Profile:
     eps: tuple[float, ...]  # by layer; 0: that layer reads everything
     calibration: dict[str, Any] = field(default_factory=dict)  # what was measured where it was found
     held_out: dict[str, Any] = field(default_factory=dict)  # and on text that it never saw
+    fingerprint: str = ""  # of the model's file, of the first if there are parts
 
     @property
     def is_uniform(self) -> bool:
@@ -51,6 +57,18 @@ class Profile:
         read = f", {share:.0%} of the KV bytes on held-out text" if isinstance(share, float) else ""
         spread = f"{min(self.eps):g} to {max(self.eps):g}, {len(self.dense_layers)} of {len(self.eps)} layers exact"
         return f"profile for {self.model}: eps {f'{self.eps[0]:g} in all layers' if self.is_uniform else spread}{read}"
+
+
+def fingerprint(model: Path) -> str:
+    """sha256 over the file's size and 64 stretches spread evenly over it."""
+    size = model.stat().st_size
+    piece = min(size, STRETCH)
+    digest = hashlib.sha256(size.to_bytes(8, "little"))
+    with model.open("rb") as file:
+        for number in range(STRETCHES):
+            file.seek((size - piece) * number // (STRETCHES - 1))
+            digest.update(file.read(piece))
+    return digest.hexdigest()
 
 
 def default_path(sha256: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from art_local import art
@@ -49,6 +49,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
             say("This build takes one tolerance for all layers only; that one is tuned.")
         tuning = Tuning(decoder, texts(order.text, say), order.plan, layers, order.target, by_layer, order.ladder, say)
         tuned = tuning.run(model.path.name, facts["sha256"], order.kv)
+    tuned = replace(tuned, profile=replace(tuned.profile, fingerprint=profile.fingerprint(model.path)))
     path = order.out or profile.default_path(facts["sha256"])
     profile.write(tuned.profile, path)
     return tuned, path
