@@ -98,6 +98,7 @@ class Plan:
     generate: int = 64
     prompt: int = 0
     reps: int = 3
+    force: float | None = None  # ranked reads this share, whatever it finds: random weights have nothing to find
     extra: tuple[str, ...] = ()
 
     def configurations(self) -> Iterator[Configuration]:
@@ -106,8 +107,9 @@ class Plan:
             for batch in self.batches:
                 for depth in self.depths:
                     for mode in ("off", *(mode for mode in self.modes if mode != "off")):
+                        own = ("--art-force", f"{self.force:g}") if mode == "ranked" and self.force is not None else ()
                         for eps in self.eps if mode == "ranked" and self.eps else (None,):
-                            yield Configuration(mode, kv, depth, self.generate, self.prompt, self.reps, batch, eps, self.extra)
+                            yield Configuration(mode, kv, depth, self.generate, self.prompt, self.reps, batch, eps, (*self.extra, *own))
 
     def schedule(self) -> list[tuple[int, Configuration]]:
         """Every other round runs backwards, so that a card that grows warm is unfair to nobody."""

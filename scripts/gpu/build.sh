@@ -2,6 +2,10 @@
 # Build the packed trees on a GPU machine: build.sh PACKED_FOLDER WORK_FOLDER [ARCHITECTURES]
 # WORK/tree and WORK/tree-stock each get a build/ folder. A second call rebuilds only what changed.
 set -euo pipefail
+if [ $# -lt 2 ] || [ "${1#-}" != "$1" ]; then
+    sed -n '2,3s/^# //p' "$0"
+    [ "${1-}" = --help ] || [ "${1-}" = -h ]; exit
+fi
 packed=$(realpath "$1"); work=$2; architectures=${3:-native}
 mkdir -p "$work"; cd "$work"
 targets="llama-bench llama-batched-bench llama-perplexity llama-server test-backend-ops llama-fit-params"

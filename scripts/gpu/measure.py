@@ -2,10 +2,13 @@
 """Measure the two builds of scripts/gpu/build.sh against each other, on a machine that has no network and no packages installed.
 
     python measure.py PACKED_FOLDER WORK_FOLDER MODEL.gguf OUT.jsonl [--depths 0,8192] [--kv q8_0,q4_0] [--modes exact,ranked]
-                      [--rounds 5] [--generate 48] [--batches 1] [-- ARGUMENTS OF LLAMA-BENCH]
+                      [--rounds 5] [--generate 48] [--force 0.2] [--batches 1] [-- ARGUMENTS OF LLAMA-BENCH]
 
 It is art_local's own bench (interleaved processes, medians, the same results file), over the package of PACKED_FOLDER, and prints
-the ratios to stock last.
+the ratios to stock, which is the other build, last. MODEL is a real one or that of shape_model.py; with random weights let ranked read
+a share of its own choosing: --force. A batch of more than one runs llama-batched-bench; its prompt may be one for all:
+
+    python measure.py PACKED WORK MODEL.gguf OUT.jsonl --batches 8 --depths 16384 --kv q8_0 --force 0.2 -- -pps
 """
 
 from __future__ import annotations
@@ -41,10 +44,12 @@ def main() -> int:
     parser.add_argument("--kv", default="q8_0,q4_0")
     parser.add_argument("--modes", default="exact,ranked")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--reps", type=int, default=1, help="repetitions in one process, for a model that takes long to load")
     parser.add_argument("--generate", type=int, default=48)
+    parser.add_argument("--force", type=float)
     parser.add_argument("--batches", default="1")
-    parser.add_argument("extra", nargs="*")
-    chosen = parser.parse_args()
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    chosen = parser.parse_args(sys.argv[1:split])
     sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
 
     from art_local.bench.configuration import Plan
@@ -58,8 +63,9 @@ def main() -> int:
         batches=whole(chosen.batches),
         rounds=chosen.rounds,
         generate=chosen.generate,
-        reps=1,
-        extra=tuple(chosen.extra),
+        reps=chosen.reps,
+        force=chosen.force,
+        extra=tuple(sys.argv[split + 1 :]),
     )
     done = measure(chosen.model, plan, chosen.out, preset="cuda", resume=chosen.out.exists())
     stock = {(row.key.kv, row.key.depth, row.key.batch): row.median for row in done.rows if row.key.mode == "off"}

@@ -40,9 +40,10 @@ def main() -> int:
     from art_local.errors import UserError
     from art_local.source.trees import Checkout
 
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        wanted = sys.argv[1:] in (["--help"], ["-h"])
+        print(__doc__, file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     checkout = Checkout(ROOT)
