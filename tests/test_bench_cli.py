@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from bench_stand_in import fake_programs
-from gguf_bytes import gguf, info
 
 from art_local import checkout
 from art_local.bench.configuration import Plan
@@ -22,6 +21,7 @@ from art_local.bench.results import read
 from art_local.bench.session import measure
 from art_local.building.presets import Preset
 from art_local.cli import app
+from art_local.model.hollow import gguf, info
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

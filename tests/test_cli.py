@@ -29,6 +29,8 @@ def test_help_has_an_example(run_cli: Cli, command: str) -> None:
     done = run_cli(*command.split(), "--help")
     assert done.returncode == 0, done.stderr
     assert "Example" in done.stdout and "art-local" in done.stdout
+    short = run_cli(*command.split(), "-h", PYTHONIOENCODING="ascii")
+    assert short.returncode == 0 and short.stdout == done.stdout, short.stderr
 
 
 def test_an_unknown_command_suggests_one(run_cli: Cli) -> None:
@@ -37,12 +39,22 @@ def test_an_unknown_command_suggests_one(run_cli: Cli) -> None:
     assert "did you mean 'doctor'" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["build", "--preset", "none"], ["patches", "rebase", "no-such-revision"]])
-def test_bad_input_is_one_sentence(run_cli: Cli, arguments: list[str]) -> None:
-    done = run_cli(*arguments)
-    assert done.returncode == 1
+WRONG = {
+    2: ["build --preset none", "patches", "patches foo", "bench --nonsense", "bench m --rounds 0", "plan m --ctx 32m", "report", "eval m --ctx x"],
+    1: ["patches rebase no-such-revision", "inspect no-such-file.gguf", "compare no-such-file.jsonl", "plan no-such-file.gguf"],
+}
+
+
+@pytest.mark.parametrize(("code", "arguments"), [(code, line) for code, lines in WRONG.items() for line in lines])
+def test_what_is_wrongly_asked_is_2_and_what_fails_is_1_in_one_sentence(run_cli: Cli, code: int, arguments: str) -> None:
+    done = run_cli(*arguments.split())
+    assert done.returncode == code
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len(done.stderr.strip().splitlines()) == 1 and not done.stdout
+
+
+def test_exit_codes_are_told(run_cli: Cli) -> None:
+    assert "Exit codes: 0 done, 1 it could not be done, 2 wrongly asked, 130 interrupted." in run_cli("--help").stdout
 
 
 def test_doctor_as_json(run_cli: Cli) -> None:
@@ -86,6 +98,21 @@ def test_a_reader_that_leaves_early_is_no_error(command: str) -> None:
     shell = f"{shlex.quote(sys.executable)} -m art_local {command} | head -c 5 > /dev/null; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=checkout.ROOT)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_is_no_traceback(closed: str) -> None:
+    for command in ("--help", "doctor", "inspect llama-3.1-8b"):
+        shell = f"{shlex.quote(sys.executable)} -m art_local {command} {closed}>&-"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=checkout.ROOT)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_an_ascii_terminal_gets_all_that_it_can_show(run_cli: Cli, tmp_path: Path) -> None:
+    line = json.dumps({"n_gen": 64, "n_depth": 0, "avg_ts": 1.0, "samples_ts": [1.0, 1.2], "type_k": "f16", "model_type": "m\u00fc"})
+    (tmp_path / "a.jsonl").write_text(line + "\n" + line.replace("0,", "64,") + "\n")
+    done = run_cli("report", str(tmp_path / "a.jsonl"), PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert done.returncode == 0 and done.stdout.startswith("page"), done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

@@ -186,4 +186,4 @@ def test_the_command(run_cli: Cli, tmp_path: Path) -> None:
     assert plain.returncode == 0 and "faster" in plain.stdout and "\x1b" not in plain.stdout
     for wrong in (["--price", "7"], ["--price", "x,y"], ["--modes", "off"], ["--bandwidth", "0,1"], ["--plot", "x.pdf"]):
         refused = run_cli("compare", str(first), str(second), *wrong)
-        assert refused.returncode == 1 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+        assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1

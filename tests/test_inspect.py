@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_bytes import gguf, info, write_sparse
 
 from art_local.cli.app import run
 from art_local.errors import UserError
 from art_local.model import shape
 from art_local.model.attention import attention
 from art_local.model.header import Header
+from art_local.model.hollow import gguf, info, write_sparse
 from art_local.model.locate import load
 from art_local.model.types import FILE_TYPES, TENSOR_TYPES
 

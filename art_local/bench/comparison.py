@@ -15,7 +15,7 @@ from art_local.bench.interval import Ratio, ratio
 from art_local.bench.prediction import read_prediction, same_model
 from art_local.bench.results import Line, read
 from art_local.bench.summary import Key, Row, number, summarize
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def proportion(base: float | None, other: float | None) -> float | None:
 def mode_pair(text: str) -> tuple[str, str]:
     parts = [part.strip() for part in text.split(":")]
     if len(parts) != 2 or not all(part in MODES for part in parts):
-        raise UserError(f"--modes takes two of {', '.join(MODES)}, such as off:ranked, not '{text}'.")
+        raise UsageError(f"--modes takes two of {', '.join(MODES)}, such as off:ranked, not '{text}'.")
     return parts[0], parts[1]
 
 

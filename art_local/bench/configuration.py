@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from art_local.errors import UserError
+from art_local.errors import UsageError
 
 MODES = ("off", "exact", "stability", "ranked")
 KV_TYPES = ("q8_0", "q4_0", "f16")
@@ -121,7 +121,7 @@ def sweep(context: int, generate: int) -> tuple[int, ...]:
     """Depths for a context length: empty, an eighth, a quarter, a half, and as full as the generated tokens allow."""
     deepest = context - generate
     if deepest < 0:
-        raise UserError(f"A context of {context} tokens has no room for {generate} generated ones.")
+        raise UsageError(f"A context of {context} tokens has no room for {generate} generated ones.")
     steps = [context // part for part in (8, 4, 2) if context // part >= 64]
     return tuple(sorted({0, *(step for step in steps if step < deepest), deepest}))
 
@@ -136,7 +136,7 @@ def whole(text: str, what: str, least: int = 0) -> int:
     factor = 1024 if plain.endswith("k") else 1
     digits = plain.removesuffix("k")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12 and least <= int(digits) * factor <= LARGEST):
-        raise UserError(f"{what} takes whole numbers from {least}, such as {max(least, 1)} or 8k, not '{text.strip()}'.")
+        raise UsageError(f"{what} takes whole numbers from {least}, such as {max(least, 1)} or 8k, not '{text.strip()}'.")
     return int(digits) * factor
 
 
@@ -144,7 +144,7 @@ def choices(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     for one in wanted:
         if one not in known:
-            raise UserError(f"{what} knows {', '.join(known)}, not '{one}'.")
+            raise UsageError(f"{what} knows {', '.join(known)}, not '{one}'.")
     return wanted
 
 
@@ -154,5 +154,5 @@ def tolerances(text: str) -> tuple[float, ...]:
     except ValueError:
         found = (-1.0,)
     if not all(0 <= one < 1e6 for one in found):
-        raise UserError(f"--eps takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
+        raise UsageError(f"--eps takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art_local import checkout
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.model.locate import choose, listing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def fetch(reference: str, say: Say) -> Path:
     import httpx
 
     if not NAME.fullmatch(reference):
-        raise UserError(f"-hf takes user/model or user/model:quant, not '{reference}'.")
+        raise UsageError(f"-hf takes user/model or user/model:quant, not '{reference}'.")
     repository, _, tag = reference.partition(":")
     endpoint = (os.environ.get("MODEL_ENDPOINT") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     token = os.environ.get("HF_TOKEN")

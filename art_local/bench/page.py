@@ -13,8 +13,9 @@ from art_local.bench.interval import ratio
 from art_local.bench.markdown import machine
 from art_local.bench.series import Point, Series, mode, speed_over_depth
 from art_local.bench.summary import Row
-from art_local.bench.table import ALWAYS, COLUMNS, footnotes
-from art_local.bench.tested import HEADINGS, cells
+from art_local.bench.table import footnotes, table
+from art_local.bench.tested import HEADINGS
+from art_local.bench.tested import cells as tested_cells
 from art_local.bench.theme import THEME
 
 if TYPE_CHECKING:
@@ -197,16 +198,15 @@ def quality(tested: Sequence[Tested]) -> str:
     if not tested:
         return ""
     words = "Against exact attention on the same KV type. For scale: storing KV as q8_0 instead of f16 costs a mean KLD of about 0.001."
-    return f"<h2>Quality</h2>\n<p>{words}</p>\n" + grid([HEADINGS, *(cells(row) for row in tested)], 3)
+    return f"<h2>Quality</h2>\n<p>{words}</p>\n" + grid([HEADINGS, *(tested_cells(row) for row in tested)], 3)
 
 
 def numbers(results: Sequence[Result]) -> str:
     parts = ["<h2>All numbers</h2>"]
     for result in results:
-        rows = [row for row in result.rows if row.failure != "skipped"]
-        columns = {name: cell for name, cell in COLUMNS.items() if name in ALWAYS or any(cell(row, rows) for row in rows)}
         parts += [f"<h3>{escape(result.name)}</h3>"] if len(results) > 1 else []
-        parts.append(grid([list(columns), *([cell(row, rows) for cell in columns.values()] for row in rows)], 3))
+        headings, cells = table(result.rows)
+        parts.append(grid([headings, *cells], 3))
         parts += [f'<p class="note">{escape(text)}</p>' for text in footnotes(result.rows)]
     return "\n".join(parts)
 

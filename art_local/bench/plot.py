@@ -10,7 +10,7 @@ from typing import Any
 from art_local.bench.comparison import Result
 from art_local.bench.series import Series, speed_over_depth
 from art_local.bench.theme import DASHES, LIGHT, assign
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 MARKS = "ox+*#@%&"
 STYLES = ("-", "--", (0, (1, 2)), "-.")
@@ -47,7 +47,7 @@ def axis(top: float, number: int, height: int) -> str:
 def picture(results: Sequence[Result], path: Path) -> None:
     kind = path.suffix.lower()
     if kind not in (".svg", ".png"):
-        raise UserError(f"--plot writes .svg or .png, not '{path.name}'.")
+        raise UsageError(f"--plot writes .svg or .png, not '{path.name}'.")
     try:
         from matplotlib import pyplot
     except ImportError:

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from art_local.bench.summary import Row
 
-if TYPE_CHECKING:
-    from rich.table import Table
 
-
-def table(rows: list[Row]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells; a column that has nothing to say is left out, and so is what was skipped: it is named below the table."""
     columns = {name: cell for name, cell in COLUMNS.items() if name in ALWAYS or any(cell(row, rows) for row in rows)}
-    for name in columns:
-        made.add_column(name, justify="left" if name in ("test", "mode", "kv") else "right", no_wrap=True)
-    for row in rows:
-        if row.failure == "skipped":  # named once, under the table
-            continue
-        made.add_row(*(cell(row, rows) for cell in columns.values()))
-    return made
+    return list(columns), [[cell(row, rows) for cell in columns.values()] for row in rows if row.failure != "skipped"]
 
 
 def speed(row: Row, rows: list[Row]) -> str:

@@ -6,9 +6,11 @@ import difflib
 import importlib
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from art_local import __version__
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 COMMANDS = {
     "doctor": "Say what this machine has, what is missing, and which build suits it.",
@@ -23,6 +25,8 @@ COMMANDS = {
     "tune": "Find tolerances for one model, by layer, at a target loss.",
     "patches": "Look after the patch series: status, apply, export, verify, rebase.",
 }
+# help as plain text, of which nothing is cut
+STYLE: dict[str, Any] = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
 
 def overview() -> str:
@@ -37,11 +41,16 @@ def overview() -> str:
             *lines,
             "",
             "'art-local COMMAND --help' explains a command. Start with: art-local doctor",
+            "Exit codes: 0 done, 1 it could not be done, 2 wrongly asked, 130 interrupted.",
         ]
     )
 
 
 def main() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="replace")  # a terminal that knows only ASCII gets '?', not a traceback
     sys.exit(run(sys.argv[1:]))
 
 
@@ -52,7 +61,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        return complain(f"error: {error}", 1)
+        return complain(f"error: {error}", 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
     except BrokenPipeError:
@@ -94,10 +103,14 @@ def invoke(name: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"art_local.cli.{name}")
     app = getattr(module, "app", None)
     if app is None:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, **STYLE)
         app.command()(getattr(module, name))
     try:
-        app(args=arguments, prog_name=f"art-local {name}")
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    return 0
+        code = app(args=arguments, prog_name=f"art-local {name}", standalone_mode=False)
+    except Exception as error:  # click's own; typer may carry a click inside
+        if type(error).__name__ == "Abort":
+            raise KeyboardInterrupt from None
+        if not hasattr(error, "format_message"):
+            raise
+        raise UsageError(" ".join(error.format_message().split())) from None
+    return code if isinstance(code, int) else 0

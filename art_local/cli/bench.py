@@ -54,16 +54,16 @@ def bench(
     from art_local.bench.session import measure
     from art_local.cli.bench_progress import bench_progress
     from art_local.cli.console import console
-    from art_local.errors import UserError
+    from art_local.errors import UsageError
 
     if (model is None) == (hf is None):
-        raise UserError("Name one model: a GGUF file, or a Hugging Face name by -hf.")
+        raise UsageError("Name one model: a GGUF file, or a Hugging Face name by -hf.")
     if resume and out is None:
-        raise UserError("--resume needs the file to go on with: --out FILE.jsonl")
+        raise UsageError("--resume needs the file to go on with: --out FILE.jsonl")
     try:
         further = tuple(shlex.split(extra))
     except ValueError as error:
-        raise UserError(f"--extra cannot be read: {error}.") from None
+        raise UsageError(f"--extra cannot be read: {error}.") from None
     chosen = plan.Plan(
         depths=depth_list(depths) if depths is not None else plan.sweep(ctx, generate),
         modes=plan.choices(modes, plan.MODES, "--modes"),
@@ -103,9 +103,8 @@ def depth_list(text: str) -> tuple[int, ...]:
 
 def show(rows: list[Row]) -> None:
     from art_local.bench.table import footnotes, table
-    from art_local.cli.console import console
+    from art_local.cli.console import console, print_table
 
-    out = console()
-    out.print(table(rows))
+    print_table(*table(rows), left=(0, 1, 2), key=4)
     for text in footnotes(rows):
-        out.print(text)
+        console().print(text)

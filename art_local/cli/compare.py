@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from art_local.bench.comparison import Pair
 
 
 def compare(
@@ -30,8 +25,9 @@ def compare(
     Example: art-local compare rtx3090.jsonl rtx4090.jsonl --price 700,1700
     """
     from art_local.bench import comparison
+    from art_local.bench.markdown import cells, headings
     from art_local.bench.plot import picture, text_plot
-    from art_local.cli.console import console
+    from art_local.cli.console import console, print_table
 
     widths, prices = per_file(bandwidth, "--bandwidth", files, 1e9), per_file(price, "--price", files)
     results = [comparison.load(file, width, cost) for file, width, cost in zip(files, widths, prices, strict=True)]
@@ -53,7 +49,7 @@ def compare(
         out = console()
         for result in results:
             out.print(f"{result.name}: {result.model}, {result.machine}")
-        out.print(table(pairs))
+        print_table(headings(pairs), [cells(pair, pairs) for pair in pairs])
         for line in text_plot(results):
             out.print(line, markup=False)
         if plot:
@@ -61,7 +57,7 @@ def compare(
 
 
 def per_file(text: str | None, what: str, files: list[Path], factor: float = 1.0) -> list[float | None]:
-    from art_local.errors import UserError
+    from art_local.errors import UsageError
 
     if text is None:
         return [None] * len(files)
@@ -70,19 +66,5 @@ def per_file(text: str | None, what: str, files: list[Path], factor: float = 1.0
     except ValueError:
         values = []
     if len(values) != len(files) or not all(0 < value < 1e12 for value in values):
-        raise UserError(f"{what} takes one number above 0 for each of the {len(files)} files, not '{text}'.")
+        raise UsageError(f"{what} takes one number above 0 for each of the {len(files)} files, not '{text}'.")
     return [value * factor for value in values]
-
-
-def table(pairs: list[Pair]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    from art_local.bench.markdown import cells, headings
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings(pairs)):
-        made.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
-    for pair in pairs:
-        made.add_row(*cells(pair, pairs))
-    return made

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from art_local.cli.console import console
+from art_local.cli.app import STYLE
+from art_local.cli.console import console, print_table
 from art_local.source.trees import Checkout
 
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    **STYLE,
     help="Look after the patch series. It is changed in build/tree, one commit a patch, then exported; never by hand.\n\n"
     "Example: art-local patches apply; (commit in build/tree); art-local patches export; art-local patches verify",
 )
@@ -25,16 +26,12 @@ def status() -> None:
 
     Example: art-local patches status
     """
-    from rich.table import Table
-
     checkout = Checkout()
     series = checkout.series()
-    table = Table("patch", "subject", "files", box=None, pad_edge=False)
-    for patch in series.patches:
-        table.add_row(patch.name, patch.subject, str(len(patch.files)))
+    rows = [[str(len(patch.files)), patch.subject, patch.name] for patch in series.patches]
     out = console()
     out.print(f"upstream {series.base[:12]}, {len(series.patches)} patches, series {series.fingerprint}")
-    out.print(table)
+    print_table(["files", "subject", "patch"], rows, left=(1, 2))
     out.print("build/tree holds this series" if checkout.applied() == series.fingerprint else "build/tree does not hold this series")
 
 

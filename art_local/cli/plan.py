@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from art_local.plan.cards import Card
-    from art_local.plan.plan import Plan
+    from art_local.plan.plan import Alternative, Plan
+
+
+def tokens(text: str) -> int:
+    """32768, or 32k."""
+    from art_local.bench.configuration import whole
+
+    return whole(str(text), "--ctx", 1)
 
 
 def plan(
@@ -17,32 +24,39 @@ def plan(
     hf: Annotated[str | None, typer.Option("--hf", "-hf", help="user/model:quant; only the header is fetched.")] = None,
     gpu: Annotated[str | None, typer.Option(help='The card: 3090, 4090, 5090, "M3 Ultra" ... Default: this machine\'s.')] = None,
     gpus: Annotated[int, typer.Option(help="How many of them.")] = 1,
-    ctx: Annotated[int | None, typer.Option(help="Context length. Default: 32768, or what the model was trained for if less.")] = None,
+    ctx: Annotated[
+        int | None,
+        typer.Option(parser=tokens, metavar="TOKENS", help="Context length. Default: 32k, or what the model was trained for if less."),
+    ] = None,
     kv: Annotated[str, typer.Option(help="Type of the KV cache: f16, q8_0 or q4_0.")] = "q8_0",
     memory: Annotated[float | None, typer.Option(help="GiB on the card, if not the table's.")] = None,
+    ram: Annotated[float | None, typer.Option(help="GiB of main memory. Default: this machine's; with --gpu, 64.")] = None,
     ram_bandwidth: Annotated[float, typer.Option(help="GB/s of main memory, for layers off the card.")] = 80.0,
     results: Annotated[list[Path] | None, typer.Option(help="Results of 'art-local bench' on this card: predictions follow them.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say whether a model fits a card, what goes where, and how fast it should be. Works from the header alone.
 
-    Example: art-local plan llama-3.3-70b:Q4_K_S --gpu 3090 --ctx 32768
+    Example: art-local plan llama-3.3-70b:Q4_K_S --gpu 3090 --ctx 32k
     """
     import json as jsonlib
 
-    from art_local.errors import UserError
+    from art_local.errors import UsageError
     from art_local.model.locate import load
     from art_local.plan import plan as planning
     from art_local.plan.cards import GIB, find, processor
+    from art_local.plan.machine import RAM, this_machines
     from art_local.plan.memory import Setting
 
-    if not 1 <= ram_bandwidth <= 10000:
-        raise UserError("--ram-bandwidth takes 1 to 10000 GB/s.")
+    if not 1 <= ram_bandwidth <= 10000 or not 1 <= (ram or 1) <= 1 << 20:
+        raise UsageError("--ram-bandwidth takes 1 to 10000 GB/s, --ram from 1 GiB.")
     header = load(model, hf)
     trained = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length")
     context = ctx if ctx is not None else min(32768, trained) if isinstance(trained, int) and trained > 0 else 32768
-    host = processor(64 * GIB, ram_bandwidth * 1e9)
-    card = find(gpu, memory) if gpu is not None else this_card(host)
+    card, host = (find(gpu, memory), processor(RAM, ram_bandwidth * 1e9)) if gpu is not None else this_machines(ram_bandwidth * 1e9)
+    if ram:
+        host = replace(host, memory=int(ram * GIB))
+        card = host if card.is_processor else card
     made = planning.make(header, card, gpus, Setting(context, kv, ranked=True), host, results or [])
     if gpu is None and model and Path(model).is_file():
         made.fitted = fitted(Path(model), made)
@@ -50,39 +64,6 @@ def plan(
         print(jsonlib.dumps(as_dict(made), indent=2))
     else:
         show(made)
-
-
-def this_card(host: Card) -> Card:
-    """The first card of this machine that the table knows, with the memory it really has; else the processor."""
-    from dataclasses import replace
-
-    from art_local.building.machine import this_machine
-    from art_local.errors import UserError
-
-    machine = this_machine()
-    for found in machine.cards:
-        if card := recognised(found.name):
-            return replace(card, memory=found.memory or card.memory)
-    if machine.cards:
-        raise UserError(f"The card '{machine.cards[0].name}' is not in the table; name a similar one by --gpu, with --memory.")
-    return replace(host, memory=machine.memory or host.memory)
-
-
-def recognised(name: str) -> Card | None:
-    """The longest run of the driver's words that names a card of the table; a laptop's chip is another card."""
-    from art_local.errors import UserError
-    from art_local.plan.cards import find
-
-    words = name.split()
-    runs = [words[first:last] for first in range(len(words)) for last in range(first + 1, len(words) + 1)]
-    for run in sorted(runs, key=len, reverse=True):
-        if "laptop" in name.lower() or not any(one.isdigit() for one in "".join(run)):
-            continue
-        try:
-            return find(" ".join(run))
-        except UserError:
-            continue
-    return None
 
 
 def fitted(model: Path, made: Plan) -> dict[str, dict[str, int]] | None:
@@ -112,20 +93,21 @@ def as_dict(made: Plan) -> dict[str, object]:
         "largest_context": made.largest,
         "tokens_per_second": speeds,
         "assumptions": made.speeds.assumptions,
+        "warnings": made.warnings,
         "alternatives": [asdict(one) for one in made.alternatives],
         "llama_fit_params": made.fitted,
     }
 
 
 def show(made: Plan) -> None:
-    from rich.markup import escape
-
-    from art_local.cli.console import console
+    from art_local.cli.console import console, print_table
 
     out, place = console(), made.placement
     name, cards = made.model.header.parts[0], f"{made.count} x {made.card.name}" if made.count > 1 else made.card.name
-    out.print(f"{escape(name)} on {cards}, context {made.setting.context}, KV {made.setting.kv_type}")
+    out.print(f"{name} on {cards}, context {made.setting.context}, KV {made.setting.kv_type}")
     out.print(verdict(made))
+    for warning in made.warnings:
+        out.print(f"warning: {warning}")
     out.print()
     rows = [("weights", place.weights), ("KV cache", place.kv), ("recurrent state", place.state), ("summaries (ranked)", place.summaries)]
     rows += [("compute buffers", place.compute), ("prefill scratch", place.scratch), ("display, driver, system", place.reserve)]
@@ -133,37 +115,47 @@ def show(made: Plan) -> None:
         if count:
             out.print(f"  {label:<24} {gib(count):>10}")
     out.print(f"  {'in use':<24} {gib(place.used):>10}  of {gib(place.capacity)}")
-    out.print(f"  {'in main memory':<24} {gib(place.host_weights + place.host_kv):>10}")
+    if place.host_bytes:
+        out.print(f"  {'does not fit' if made.card.is_processor else 'in main memory':<24} {gib(place.host_bytes):>10}")
     for device, parts in (made.fitted or {}).items():
         sizes = ", ".join(f"{part} {gib(count)}" for part, count in parts.items())
-        out.print(f"  llama-fit-params of our build, {escape(device)}: {sizes}")
-    out.print("\nExpected tokens/s, a prediction, not a measurement:")
-    out.print("  " + f"{'depth':>8}" + "".join(f"{mode:>9}" for mode in made.speeds.seconds))
-    for depth in made.speeds.seconds["stock"]:
-        out.print(f"  {depth:>8}" + "".join(f"{1 / row[depth]:>9.1f}" for row in made.speeds.seconds.values()))
+        out.print(f"  llama-fit-params of our build, {device}: {sizes}")
+    if made.speeds.seconds:
+        out.print("\nExpected tokens/s, a prediction, not a measurement:")
+        depths = list(made.speeds.seconds["stock"])
+        cells = [[str(depth), *(f"{1 / row[depth]:.1f}" for row in made.speeds.seconds.values())] for depth in depths]
+        print_table(["depth", *made.speeds.seconds], cells, left=())
     for line in made.speeds.assumptions:
-        out.print(f"  - {escape(line)}")
+        out.print(f"- {line}")
     if made.alternatives:
         out.print("\nInstead:")
     for one in made.alternatives:
-        fits = f"all layers on the card up to context {one.context}" if one.context else "does not fit, either"
-        note = f" ({one.note})" if one.note else ""
-        out.print(f"  {one.what}{note}: {fits}; {one.tokens_per_second:.1f} tokens/s (stock) at depth {made.setting.context}")
+        out.print("  " + alternative(one, made))
+
+
+def alternative(one: Alternative, made: Plan) -> str:
+    where = "in memory" if made.card.is_processor else "on the card"
+    fits = f"all layers {where} up to context {one.context}" if one.context else "does not fit, either"
+    speed = f"; {one.tokens_per_second:.1f} tokens/s (stock) at depth {made.setting.context}" if one.tokens_per_second else ""
+    return f"{one.what}{f' ({one.note})' if one.note else ''}: {fits}{speed}"
 
 
 def verdict(made: Plan) -> str:
     place = made.placement
-    if made.card.name == "processor":
-        short = "" if place.fits else " and does not fit its memory"
-        return f"No card was found: it runs on the processor{short}. Name a card by --gpu to plan for one."
+    if made.card.is_processor:
+        fits = f"It fits. Largest context that fits: {largest(made)}." if place.fits else "It does not fit its memory."
+        return f"No card was found: this is for the processor alone (--gpu plans for a card). {fits}"
     if place.fits:
-        trained = made.model.context
-        limit = f"{made.largest}, all it was trained for" if trained and made.largest >= trained else str(made.largest)
-        return f"It fits: -ngl 99. Largest context that fits: {limit}."
+        return f"It fits: -ngl 99. Largest context that fits: {largest(made)}."
     share = place.weights / max(place.weights + place.host_weights, 1)
     where = f"{max(place.ngl - 1, 0)} of {place.layers - 1} layers fit: -ngl {place.ngl}, {share:.0%} of the weights on the card"
     limit = f"It would fit up to context {made.largest}." if made.largest else "No context is short enough."
-    return f"It does not fit. {where}; {gib(place.host_weights + place.host_kv)} stay in main memory and set the pace. {limit}"
+    return f"It does not fit. {where}; {gib(place.host_bytes)} stay in main memory and set the pace. {limit}"
+
+
+def largest(made: Plan) -> str:
+    trained = made.model.context
+    return f"{made.largest}, all it was trained for" if trained and made.largest >= trained else str(made.largest)
 
 
 def gib(count: int) -> str:

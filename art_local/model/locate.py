@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.model import shape
 from art_local.model.header import Header, read_header
 from art_local.model.source import FileSource, RangeSource
@@ -18,11 +18,11 @@ MAX_PARTS = 999
 
 def load(model: str | None, hf: str | None = None) -> Header:
     if hf and model:
-        raise UserError("Name one model, by its file or by -hf, not both.")
+        raise UsageError("Name one model, by its file or by -hf, not both.")
     if hf:
         return load_remote(hf)
     if not model:
-        raise UserError("Name a model: a .gguf file, a shape such as llama-3.1-8b:Q4_K_M, or -hf user/model:Q4_K_M.")
+        raise UsageError("Name a model: a .gguf file, a shape such as llama-3.1-8b:Q4_K_M, or -hf user/model:Q4_K_M.")
     path = Path(model)
     if model.endswith(".json") and path.exists():
         return shape.from_file(path, None)
@@ -80,7 +80,7 @@ def load_remote(reference: str) -> Header:
 
     repository, _, tag = reference.partition(":")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise UserError(f"-hf takes user/model or user/model:quant, not '{reference}'.")
+        raise UsageError(f"-hf takes user/model or user/model:quant, not '{reference}'.")
     endpoint = (os.environ.get("MODEL_ENDPOINT") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     token = os.environ.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 GIB = 1 << 30
 
@@ -23,7 +23,7 @@ class Family:
 CONSUMER = Family("GeForce", 0.80, 35, 0.90, "assumed from published llama.cpp results for the 3090, 4090 and 5090")
 SERVER = Family("data centre", 0.575, 65, 0.58, "fitted to stock llama.cpp measured on one H200")
 APPLE = Family("Apple", 0.62, 80, 0.60, "assumed from published llama.cpp results for M1 to M4")
-PROCESSOR = Family("processor", 0.75, 20, 0.60, "assumed")
+PROCESSOR = Family("processor", 0.75, 20, 0.60, "assumed; at most 6.5 GB/s a core, as one of an AMD EPYC reads")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Card:
     family: Family
     reserve: int  # display, driver and runtime context
     unified: bool = False
+    cores: int = 0  # of a processor
+
+    @property
+    def is_processor(self) -> bool:
+        return self.cores > 0
 
     @property
     def usable(self) -> int:
@@ -74,15 +79,29 @@ def find(query: str, memory: float | None = None) -> Card:
     words = query.lower().replace("nvidia", "").replace("geforce", "").replace("apple", "").split()
     found = [card for card in CARDS if words and f" {' '.join(words)} " in f" {card.name.lower()} "]
     if not found:
-        raise UserError(f"No card '{query}' in the table; it has {', '.join(card.name for card in CARDS)}.")
+        raise UsageError(f"No card '{query}' in the table; it has {', '.join(card.name for card in CARDS)}.")
     card = min(found, key=lambda one: (len(one.name.split()), one.memory))
     if memory is None:
         return card
     if not 1 <= memory <= 4096:
-        raise UserError("--memory takes 1 to 4096 GiB.")
+        raise UsageError("--memory takes 1 to 4096 GiB.")
     return replace(card, memory=int(memory * GIB))
 
 
-def processor(memory: int, bandwidth: float) -> Card:
-    """No card: main memory, of which the system keeps 2 GiB."""
-    return Card("processor", memory, bandwidth, 1.0, PROCESSOR, 2 * GIB, True)
+def recognised(name: str) -> Card | None:
+    """The card that a driver's name is about: the longest run of its words that the table knows; a laptop's chip is another card."""
+    words = name.split()
+    runs = [words[first:last] for first in range(len(words)) for last in range(first + 1, len(words) + 1)]
+    for run in sorted(runs, key=len, reverse=True):
+        if "laptop" in name.lower() or not any(one.isdigit() for one in "".join(run)):
+            continue
+        try:
+            return find(" ".join(run))
+        except UserError:
+            continue
+    return None
+
+
+def processor(memory: int, bandwidth: float, cores: int = 16) -> Card:
+    """No card: main memory, of which the system keeps 2 GiB; few cores cannot read it at its full speed."""
+    return Card("processor", memory, min(bandwidth, cores * 6.5e9 / PROCESSOR.weights), 1.0, PROCESSOR, 2 * GIB, True, cores)

@@ -3,42 +3,130 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from art_local.plan.cards import Card
+from art_local.bench.results import Line, read
+from art_local.building import machine
+from art_local.plan.calibration import Calibration, Measurement, calibrate
+from art_local.plan.cards import Card, recognised
 from art_local.plan.memory import Model, Setting
 from art_local.plan.placement import Placement
-from art_local.plan.roofline import MODES, Calibration, calibrate, parts
+from art_local.plan.roofline import MODES, parts
 
 MIB = 1 << 20
 
 
-def calibrations(files: list[Path], model: Model, card: Card, host: Card, placement: Placement, kv_type: str) -> dict[str, Calibration]:
-    """Factors by mode, from runs of this model with this KV type on a card of this name."""
-    from art_local.bench.results import read
+@dataclass(frozen=True)
+class Speed:
+    """A measured speed of decoding."""
 
-    points: dict[str, list[tuple[float, float, float]]] = {mode: [] for mode in MODES}
-    for line in (line for file in files for line in read(file)):
-        point = measured_point(line.record, card, model, kv_type)
-        mode = {"off": "stock"}.get(str(line.get("configuration", "mode") or "off"), str(line.get("configuration", "mode")))
-        if line.kind == "run" and point and mode in points:
-            depth, seconds = point
-            points[mode].append((*parts(model, card, host, placement, mode, depth, kv_type), seconds))
-    return {mode: calibrate(found) for mode, found in points.items() if found}
+    mode: str
+    kv: str
+    depth: int  # where it began
+    generated: int
+    seconds: float  # a token
+    share: float | None  # of the tiles that were read
+
+    @property
+    def middle(self) -> int:
+        """The context grows while it is measured: this is what the time belongs to."""
+        return self.depth + self.generated // 2
 
 
-def measured_point(record: dict[str, Any], card: Card, model: Model, kv_type: str) -> tuple[int, float] | None:
-    """Depth and seconds a token of a llama-bench record, if it is of this card, model and KV type, and of decoding."""
-    words = card.name.lower().split()
-    on_card = all(word in str(record.get("gpu_info", "")).lower().split() for word in words)
-    speed, size, generated = record.get("avg_ts"), record.get("model_size"), record.get("n_gen")
-    if not on_card or not isinstance(speed, float | int) or not isinstance(size, int) or not generated or record.get("n_prompt"):
+@dataclass
+class Machine:
+    """What is planned, which measurements must be of, too."""
+
+    model: Model
+    card: Card
+    count: int
+    host: Card
+    placement: Placement
+
+    def measurement(self, one: Speed) -> Measurement:
+        expected = parts(self.model, self.card, self.host, self.placement, one.mode, one.middle, one.kv, one.share)
+        return Measurement((one.mode, one.kv), *expected, one.seconds)
+
+    def expected(self, one: Speed, by: Calibration) -> float:
+        guess = self.measurement(one)
+        return by.base * guess.base + by.attention.get(guess.kind, 1.0) * guess.attention
+
+    def misfit(self, line: Line) -> str:
+        """Why a record of llama-bench is of something else; empty if it is not."""
+        record = line.record
+        where = str(record.get("gpu_info") or "").split(", ")
+        if self.card.is_processor:
+            where = [str(record.get("cpu_info") or "an unnamed processor").strip()] if where == [""] else where
+            if where[0] != machine.processor().strip():
+                return f"it is of {', '.join(where)}, this plan is for {machine.processor().strip()}"
+        elif len(where) != self.count or any(not same_card(name, self.card) for name in where):
+            return f"it is of {', '.join(where) if where != [''] else 'a processor'}, this plan is for {self.count} x {self.card.name}"
+        size, mine = record.get("model_size"), self.model.header.weight_bytes
+        if not isinstance(size, int) or abs(size - mine) > 0.01 * mine:
+            has = f"{size / 1e9:.2f} GB of weights" if isinstance(size, int) else "no size of its weights"
+            return f"its model ({line.get('facts', 'model', 'name') or record.get('model_type')}) has {has}, this one {mine / 1e9:.2f} GB"
+        layers = record.get("n_gpu_layers")
+        if not self.card.is_processor and isinstance(layers, int) and min(layers, self.placement.layers) != self.placement.ngl:
+            return f"it had {layers} layers on the card (-ngl), this plan has {self.placement.ngl}"
+        return ""
+
+
+def same_card(reported: str, card: Card) -> bool:
+    """Apple's chips come with several sizes of memory, which the driver's name does not tell."""
+    found = recognised(reported)
+    return found is not None and (found.name == card.name or (card.unified and found.name.split(" ")[:-1] == card.name.split(" ")[:-1]))
+
+
+def speed(line: Line) -> Speed | None:
+    """None where a line is not about decoding one sequence."""
+    record, mode = line.record, str(line.get("configuration", "mode") or line.record.get("art_mode") or "off")
+    rate, generated, depth, share = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth", "art_read_share"))
+    kinds = {record.get("type_k"), record.get("type_v", record.get("type_k"))}
+    mode = "stock" if mode == "off" else mode
+    if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1:
         return None
-    if speed <= 0 or abs(size - model.header.weight_bytes) > 0.01 * size or {record.get("type_k"), record.get("type_v")} != {kv_type}:
+    if not isinstance(rate, (int, float)) or not 0 < rate < 1e9 or not isinstance(generated, int) or not isinstance(depth, int):
         return None
-    # the context grows while it is measured: its mean depth is what the time belongs to
-    return int(record.get("n_depth") or 0) + int(generated) // 2, 1 / float(speed)
+    found = float(share) if isinstance(share, (int, float)) and 0 <= share <= 1 else None
+    return Speed(mode, str(kinds.pop()), depth, generated, 1 / rate, found) if generated > 0 and depth >= 0 else None
+
+
+@dataclass
+class Evidence:
+    """What results files say about a plan, and why the rest of them does not count."""
+
+    speeds: list[Speed] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def calibration(self, planned: Machine) -> Calibration:
+        return calibrate([planned.measurement(one) for one in self.speeds])
+
+
+def evidence(files: Sequence[Path], planned: Machine, kv_type: str) -> Evidence:
+    found = Evidence()
+    for file in files:
+        lines = [(line, one) for line in read(file) if (one := speed(line))]
+        judged = [(one, planned.misfit(line)) for line, one in lines]
+        fitting = [one for one, reason in judged if not reason]
+        reasons = [reason for _, reason in judged if reason]
+        found.speeds += fitting
+        found.said.append(verdict(file, fitting, reasons, kv_type))
+    return found
+
+
+def verdict(file: Path, fitting: list[Speed], reasons: list[str], kv_type: str) -> str:
+    if not fitting:
+        return f"{file.name} changes nothing: {reasons[0] if reasons else 'it holds no speed of decoding'}."
+    modes = [mode for mode in MODES if any((one.mode, one.kv) == (mode, kv_type) for one in fitting)]
+    if not modes:
+        kinds = ", ".join(sorted({one.kv for one in fitting}))
+        return f"{file.name}: {len(fitting)} measured speeds set the time of the weights; attention is as assumed (KV {kinds} there)."
+    rest = [mode for mode in MODES if mode not in modes]
+    return f"{file.name}: fitted to {len(fitting)} measured speeds ({', '.join(modes)})" + (
+        f"; {', '.join(rest)} as assumed." if rest else "."
+    )
 
 
 def fit_params(program: Path, model: Path, setting: Setting) -> dict[str, dict[str, int]] | None:

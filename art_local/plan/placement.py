@@ -35,6 +35,11 @@ class Placement:
     def used(self) -> int:
         return self.weights + self.kv + self.state + self.summaries + self.compute + self.scratch + self.reserve
 
+    @property
+    def host_bytes(self) -> int:
+        """What main memory must hold beside it."""
+        return self.host_weights + self.host_kv
+
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "fits": self.fits, "used": self.used}
 

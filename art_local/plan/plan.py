@@ -5,28 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from art_local.errors import UserError
+from art_local.errors import UsageError
 from art_local.model.attention import KV_TYPES
 from art_local.model.header import Header
 from art_local.plan import measured
-from art_local.plan.cards import Card
+from art_local.plan.cards import GIB, Card
 from art_local.plan.memory import Model, Setting, describe
 from art_local.plan.placement import Placement, largest_context, place
 from art_local.plan.roofline import Speeds, predict
 
 # bits a weight of whole files, about (the 70B and 72B shapes); a small model's are up to a tenth larger
-MIXES = {
-    "Q8_0": 8.5,
-    "Q6_K": 6.6,
-    "Q5_K_M": 5.7,
-    "Q4_K_M": 4.8,
-    "Q4_K_S": 4.6,
-    "IQ4_XS": 4.35,
-    "Q3_K_M": 3.9,
-    "Q2_K": 3.0,
-    "IQ2_XS": 2.4,
-    "IQ2_XXS": 2.15,
-}
+MIXES = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.8, "Q4_K_S": 4.6, "IQ4_XS": 4.35, "Q3_K_M": 3.9}
+FLOOR, BELOW = "Q3_K_M", "a smaller model in Q4 is the better choice"
 MAX_CARDS = 16
 
 
@@ -35,7 +25,7 @@ class Alternative:
     what: str
     fits: bool
     context: int  # the largest that leaves every layer on the cards
-    tokens_per_second: float
+    tokens_per_second: float | None  # None: memory cannot hold it
     note: str = ""
 
 
@@ -50,24 +40,45 @@ class Plan:
     speeds: Speeds
     alternatives: list[Alternative] = field(default_factory=list)
     fitted: dict[str, dict[str, int]] | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def make(header: Header, card: Card, count: int, setting: Setting, host: Card, results: list[Path]) -> Plan:
     if not 1 <= count <= MAX_CARDS:
-        raise UserError(f"--gpus takes 1 to {MAX_CARDS}.")
+        raise UsageError(f"--gpus takes 1 to {MAX_CARDS}.")
     if setting.kv_type not in KV_TYPES:
-        raise UserError(f"--kv takes {', '.join(KV_TYPES)}.")
+        raise UsageError(f"--kv takes {', '.join(KV_TYPES)}.")
     if not 1 <= setting.context <= 1 << 24:
-        raise UserError("--ctx takes 1 to 16777216.")
+        raise UsageError("--ctx takes 1 to 16777216.")
     model = describe(header)
     # prediction is for the mode that needs most: ranked, with its summaries
     placement = place(model, card, count, setting)
-    factors = measured.calibrations(results, model, card, host, placement, setting.kv_type) if results else {}
-    speeds = predict(model, card, host, placement, setting.kv_type, depths(setting.context), factors)
-    plan = Plan(model, card, count, setting, placement, largest_context(model, card, count, setting), speeds)
-    if not placement.fits and card.name != "processor":
+    plan = Plan(model, card, count, setting, placement, largest_context(model, card, count, setting), Speeds())
+    planned = measured.Machine(model, card, count, host, placement)
+    known = measured.evidence(results, planned, setting.kv_type)
+    if 0 < model.context < setting.context:
+        plan.warnings.append(f"The model was trained for {model.context} tokens: beyond them the speed is true, the text is not.")
+    if large := too_large(placement, card, host):
+        plan.warnings.append(large)
+    else:
+        plan.speeds = predict(model, card, host, placement, setting.kv_type, depths(setting.context), known.calibration(planned))
+        plan.speeds.assumptions += known.said
+    if not placement.fits:
         plan.alternatives = alternatives(plan, host)
     return plan
+
+
+def too_large(placement: Placement, card: Card, host: Card) -> str:
+    """Weights that memory cannot hold are read from the disk for every token: no number is honest then."""
+    if card.is_processor:
+        if placement.fits:
+            return ""
+        need, room = placement.used + placement.host_bytes, card.memory
+    else:
+        need, room = placement.host_bytes, host.usable
+    if need <= room:
+        return ""
+    return f"It takes {need / GIB:.1f} GiB of main memory, there are {room / GIB:.1f}: it would run from the disk, at no useful speed."
 
 
 def depths(context: int) -> list[int]:
@@ -94,22 +105,29 @@ def alternatives(plan: Plan, host: Card) -> list[Alternative]:
     if setting.kv_type != "q4_0":
         smaller = replace(setting, kv_type="q4_0")
         found.append(consider("KV q4_0", model, card, plan.count, smaller, host, "costs quality; measure it"))
+    return [*found, *smaller_mix(plan, host)]
+
+
+def smaller_mix(plan: Plan, host: Card) -> list[Alternative]:
+    """The largest quantization that fits, down to the smallest worth having."""
+    model = plan.model
     bits = 8 * model.header.weight_bytes / max(model.header.parameters, 1)
-    for name, mix in MIXES.items():
-        if mix >= 0.97 * bits:
-            continue
-        size = model.header.weight_bytes * mix / bits
-        option = consider(name, rescaled(model, mix / bits), card, plan.count, setting, host, f"about {size / 1e9:.0f} GB")
-        if option.fits or name == "IQ2_XXS":
-            found.append(option)
-            break
-    return found
+    smaller = [name for name, mix in MIXES.items() if mix < 0.97 * bits]
+    for name in smaller:
+        size = model.header.weight_bytes * MIXES[name] / bits
+        note = f"about {size / 1e9:.0f} GB" + (f", the smallest worth having: below it {BELOW}" if name == FLOOR else "")
+        option = consider(name, rescaled(model, MIXES[name] / bits), plan.card, plan.count, plan.setting, host, note)
+        if option.fits or name == FLOOR:
+            return [option]
+    return []
 
 
 def consider(what: str, model: Model, card: Card, count: int, setting: Setting, host: Card, note: str = "") -> Alternative:
     placement = place(model, card, count, setting)
-    seconds = predict(model, card, host, placement, setting.kv_type, [setting.context]).seconds["stock"][setting.context]
     limit = largest_context(model, card, count, setting)
+    if too_large(placement, card, host):
+        return Alternative(what, False, limit, None, note)
+    seconds = predict(model, card, host, placement, setting.kv_type, [setting.context]).seconds["stock"][setting.context]
     return Alternative(what, placement.fits, limit, 1 / seconds, note)
 
 
@@ -119,6 +137,8 @@ def experts_apart(model: Model, card: Card, count: int, setting: Setting, host: 
     read = model.expert_share * repeating - (repeating - model.expert_bytes)
     rest = replace(model, layer_bytes=[round(size * (1 - model.expert_bytes / repeating)) for size in model.layer_bytes], expert_share=1.0)
     option = consider("--cpu-moe", rest, card, count, setting, host, "experts in main memory")
+    if option.tokens_per_second is None or model.expert_bytes > host.usable:
+        return replace(option, tokens_per_second=None)
     seconds = 1 / option.tokens_per_second + read / (host.bandwidth * host.family.weights)
     return replace(option, tokens_per_second=1 / seconds)
 

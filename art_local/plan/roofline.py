@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from art_local.model.attention import Layer
+from art_local.plan.calibration import Calibration
 from art_local.plan.cards import Card
 from art_local.plan.memory import Model, Setting, summary_bytes
 from art_local.plan.placement import Placement
@@ -14,19 +15,13 @@ MODES = ("stock", "exact", "ranked")
 # stock on a quantized cache: one block a query head, bound by arithmetic: K and V elements a second for each f32 flop/s (H200)
 VEC_RATE = 0.032
 VEC_BYTES = 0.70
-# our kernels: microseconds a layer beyond a stock launch's (some 8, part of the layer's), share of the bandwidth (prototype on an H200)
-EXACT_US, EXACT = 2, {"q8_0": 0.90, "q4_0": 0.67, "f16": 0.90}
-RANKED_US, RANKED = 13, 0.62
+# our kernels on an H200: microseconds a layer beyond a stock launch's (some 8, part of the layer's), shares of the bandwidth
+EXACT_US, EXACT_BYTES, EXACT_RATE = 2, 0.90, {"q8_0": 0.172, "q4_0": 0.219, "f16": 0.172}
+UPKEEP_US, RANKED_US, RANKED, RECORDS = 3, 17, 0.52, 0.31
 READ_SHARE, READ_FLOOR = 0.25, 1168  # tiles read at eps's default on real text; tokens that are always read
-
-
-@dataclass
-class Calibration:
-    """Factors on predicted times, from measurements on this card: of everything else, and of attention."""
-
-    base: float = 1.0
-    attention: float = 1.0
-    points: int = 0
+# one core of an AMD EPYC: K and V elements a second of the stock kernel, bytes a second of ours
+CORE_STOCK = {"f16": 6.5e9, "q8_0": 4.7e9, "q4_0": 2.3e9}
+CORE_EXACT = {"f16": 3.1e9, "q8_0": 2.2e9, "q4_0": 1.05e9}
 
 
 @dataclass
@@ -41,24 +36,43 @@ def read_share(depth: int) -> float:
     return min(1.0, max(READ_SHARE, READ_FLOOR / max(depth, 1)))
 
 
-def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: str) -> float:
+def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: str, share: float | None = None) -> float:
+    """`share` of the tiles, where it was measured; without it a short context is read as a whole."""
     cells = max(min(depth, layer.window) if layer.window else depth, 1)
     if not layer.kv_heads:
         return 0.0
     size = layer.bytes_per_cell(kv_type, kv_type) * cells
-    if mode == "stock" or not layer.art or card.name == "processor":
-        if kv_type == "f16" or card.name == "processor":
-            return size / (card.bandwidth * card.family.f16_kv)
-        arithmetic = cells * layer.heads * (layer.k_size + (layer.v_size or layer.k_size)) / (VEC_RATE * card.tflops * 1e12)
-        return max(arithmetic, size / (card.bandwidth * VEC_BYTES))
+    elements = cells * layer.heads * (layer.k_size + (layer.v_size or layer.k_size))
+    if mode == "stock" or not layer.art:
+        return stock_seconds(card, kv_type, size, elements)
+    if card.is_processor:
+        exact = max(size / (card.cores * CORE_EXACT[kv_type]), size / card.bandwidth)
+    else:
+        arithmetic = elements / (EXACT_RATE[kv_type] * card.tflops * 1e12)
+        exact = EXACT_US * 1e-6 + max(arithmetic, size / (card.bandwidth * EXACT_BYTES))
     if mode == "exact":
-        return EXACT_US * 1e-6 + size / (card.bandwidth * EXACT[kv_type])
+        return exact
+    part = read_share(cells) if share is None else share
     records = summary_bytes(layer, Setting(cells, kv_type, ranked=True))
-    ranked = RANKED_US * 1e-6 + (size * read_share(cells) + records) / (card.bandwidth * RANKED)
-    return min(ranked, attention_seconds(layer, card, "exact", depth, kv_type))  # short contexts stay exact
+    if card.is_processor:
+        ranked = (part * size + 2 * records) / size * exact
+    else:
+        ranked = RANKED_US * 1e-6 + size * part / (card.bandwidth * RANKED) + records / (card.bandwidth * RECORDS)
+    everything = share >= 1 if share is not None else ranked > exact
+    return (0 if card.is_processor else UPKEEP_US * 1e-6) + (exact if everything else ranked)
 
 
-def parts(model: Model, card: Card, host: Card, placement: Placement, mode: str, depth: int, kv_type: str) -> tuple[float, float]:
+def stock_seconds(card: Card, kv_type: str, size: int, elements: int) -> float:
+    if card.is_processor:
+        return max(elements / (card.cores * CORE_STOCK[kv_type]), size / card.bandwidth)
+    if kv_type == "f16":
+        return size / (card.bandwidth * card.family.f16_kv)
+    return max(elements / (VEC_RATE * card.tflops * 1e12), size / (card.bandwidth * VEC_BYTES))
+
+
+def parts(
+    model: Model, card: Card, host: Card, placement: Placement, mode: str, depth: int, kv_type: str, share: float | None = None
+) -> tuple[float, float]:
     """Seconds a token: everything but attention, and attention."""
     on_card = max(placement.ngl - 1, 0)
     first = len(model.layer_bytes) - on_card
@@ -69,8 +83,8 @@ def parts(model: Model, card: Card, host: Card, placement: Placement, mode: str,
         base += size * model.expert_share / (where.bandwidth * where.family.weights) + where.family.layer_us * 1e-6
     where = card if placement.ngl else host
     base += model.output_bytes / (where.bandwidth * where.family.weights)
-    attention = sum(attention_seconds(layer, card if layer.index >= first else host, mode, depth, kv_type) for layer in model.layers)
-    return base, attention
+    places = [(layer, card if layer.index >= first else host) for layer in model.layers]
+    return base, sum(attention_seconds(layer, place, mode, depth, kv_type, share) for layer, place in places)
 
 
 def predict(
@@ -80,47 +94,32 @@ def predict(
     placement: Placement,
     kv_type: str,
     depths: Iterable[int],
-    calibrations: dict[str, Calibration] | None = None,
+    calibration: Calibration | None = None,
 ) -> Speeds:
+    factors = calibration or Calibration()
     speeds = Speeds(assumptions=assumptions(model, card, host, placement, kv_type))
     for mode in MODES:
-        factors = (calibrations or {}).get(mode, Calibration())
         speeds.seconds[mode] = {}
         for depth in depths:
             base, attention = parts(model, card, host, placement, mode, depth, kv_type)
-            speeds.seconds[mode][depth] = base * factors.base + attention * factors.attention
-        if factors.points:
-            speeds.assumptions.append(f"{mode}: calibrated on {factors.points} measured speeds of this card.")
+            speeds.seconds[mode][depth] = base * factors.base + attention * factors.attention.get((mode, kv_type), 1.0)
     return speeds
-
-
-def calibrate(points: list[tuple[float, float, float]]) -> Calibration:
-    """Factors from (base, attention, measured seconds): one common factor from one depth, least squares from several."""
-    if not points:
-        return Calibration()
-    common = sum(p[2] for p in points) / sum(p[0] + p[1] for p in points)
-    depths = {round(attention / base, 3) for base, attention, _ in points}
-    if len(depths) == 1:
-        return Calibration(common, common, len(points))
-    # relative errors, so that a slow point does not outweigh the others
-    rows = [(base / t, attention / t) for base, attention, t in points]
-    bb, aa, ab = sum(b * b for b, _ in rows), sum(a * a for _, a in rows), sum(a * b for b, a in rows)
-    b, a = sum(b for b, _ in rows), sum(a for _, a in rows)
-    determinant = bb * aa - ab * ab
-    if determinant <= 1e-9 * bb * aa:
-        return Calibration(common, common, len(points))
-    base, attention = (b * aa - a * ab) / determinant, (a * bb - b * ab) / determinant
-    return Calibration(base, attention, len(points)) if base > 0 and attention > 0 else Calibration(common, common, len(points))
 
 
 def assumptions(model: Model, card: Card, host: Card, placement: Placement, kv_type: str) -> list[str]:
     family = card.family
-    said = [
-        f"weights at {family.weights:.0%} of {card.bandwidth / 1e9:.0f} GB/s and {family.layer_us:.0f} us a layer ({family.basis}).",
-        f"stock attention: f16 at {family.f16_kv:.0%} of the bandwidth; quantized by arithmetic, {VEC_RATE:.3f} elements a flop (H200).",
-        f"exact: {EXACT[kv_type]:.0%} of the bandwidth and {EXACT_US} us a layer; ranked: {RANKED:.0%} and {RANKED_US} us (prototype).",
-        f"ranked reads {READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides.",
-    ]
+    said = [f"weights at {family.weights:.0%} of {card.bandwidth / 1e9:.0f} GB/s and {family.layer_us:.0f} us a layer ({family.basis})."]
+    if card.is_processor:
+        stock, exact = CORE_STOCK[kv_type] / 1e9, CORE_EXACT[kv_type] / 1e9
+        said.append(f"attention on {card.cores} cores: stock {stock:g} billion elements, exact {exact:g} GB a second and core (AMD EPYC).")
+    else:
+        told = f"f16 at {family.f16_kv:.0%} of the bandwidth" if kv_type == "f16" else f"arithmetic, {VEC_RATE:.3f} elements a flop (H200)"
+        ours = f"{EXACT_BYTES:.0%} of the bandwidth or {EXACT_RATE[kv_type]:.3f} elements a flop, {EXACT_US} us a layer"
+        said.append(f"stock attention: {told}; exact: {ours} (H200).")
+        said.append(
+            f"ranked: tiles at {RANKED:.0%} of the bandwidth, summaries at {RECORDS:.0%}, {RANKED_US + UPKEEP_US} us a layer (H200)."
+        )
+    said.append(f"ranked reads {READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides.")
     if not placement.fits:
         memory = f"{host.family.weights:.0%} of {host.bandwidth / 1e9:.0f} GB/s (--ram-bandwidth)"
         said.append(f"layers off the card run on the processor, at {memory}.")

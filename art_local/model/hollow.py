@@ -1,4 +1,4 @@
-"""Writes GGUF headers for tests, right or wrong ones; the data that should follow is a hole."""
+"""Writes GGUF headers, right or wrong ones; the data that should follow is a hole: a model's shape at no cost."""
 
 from __future__ import annotations
 
