@@ -10,7 +10,7 @@ from pathlib import Path
 from art_local import checkout
 from art_local.building.machine import Machine, this_machine
 from art_local.building.toolchain import Tool, nvcc
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 STOCK = "-stock"
 
@@ -53,7 +53,7 @@ def preset_names(root: Path = checkout.ROOT) -> list[str]:
 def named(name: str, root: Path = checkout.ROOT) -> Preset:
     if name not in preset_names(root):
         plain = ", ".join(known for known in preset_names(root) if not known.endswith(STOCK))
-        raise UserError(f"There is no preset '{name}'; choose one of {plain}, each also with {STOCK}.")
+        raise UsageError(f"There is no preset '{name}'; choose one of {plain}, each also with {STOCK}.")
     return Preset(name, root)
 
 
