@@ -24,6 +24,10 @@ if "--help" in sys.argv:
 depth, mode = int(given.get("-d", given.get("-npp", 0))), given.get("--art", "off")
 with open(__file__ + ".log", "a") as log:
     log.write(" ".join(sys.argv[1:]) + "\n")
+if how.get("usage") in sys.argv:
+    print("error: invalid parameter for argument: " + how["usage"], file=sys.stderr)
+    print("usage: llama-bench [options]")
+    sys.exit(1)
 print("llama-bench: benchmark 1/1: generation run 1/1", file=sys.stderr, flush=True)
 time.sleep(how.get("seconds", 0))
 if mode in how.get("refused", []):

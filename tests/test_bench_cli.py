@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from art_local.bench.session import measure
 from art_local.building.presets import Preset
 from art_local.cli import app
 from art_local.model.hollow import gguf, info
+from art_local.tune import profile
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -79,6 +81,29 @@ def test_resume_goes_on_with_the_file(place: Path, capsys: pytest.CaptureFixture
     assert "is there already" in capsys.readouterr().err
     assert run("--depths", "0", "--rounds", "2", "--out", "r.jsonl", "--resume") == 0
     assert {line.get("round") for line in read(Path("r.jsonl"))} == {0, 1}
+
+
+def test_beyond_the_trained_context_it_warns(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--depths", "8k", "--rounds", "1", "--prompt", "0") == 0
+    assert "warning: the model was trained for 8192 tokens, this bench goes to 8256" in capsys.readouterr().err
+    assert run("--depths", "4k", "--rounds", "1", "--prompt", "0", "--out", "r.jsonl") == 0
+    assert "trained" not in capsys.readouterr().err
+
+
+def test_a_profile_of_the_model_is_used_and_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sha = hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest()
+    profile.write(profile.Profile("m.gguf", sha, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2)), profile.default_path(sha))
+    assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--kv", "q8_0,q4_0", "--out", "r.jsonl") == 0
+    told = capsys.readouterr()
+    assert "ranked, KV q8_0: profile for m.gguf" in told.err and "ranked tuned" in told.out
+    commands = [" ".join(line.get("command")) for line in read(Path("r.jsonl")) if line.get("configuration", "mode") == "ranked"]
+    assert ["--art-layer-eps 0,0.07,0.2" in command for command in commands] == ["-ctk q8_0" in command for command in commands]
+    assert run("--depths", "0", "--rounds", "2", "--prompt", "0", "--kv", "q8_0,q4_0", "--out", "r.jsonl", "--resume") == 0
+    assert len(read(Path("r.jsonl"))) == 2 * 2 * 3
+    capsys.readouterr()
+    for flags in (["--no-profile"], ["--eps", "0.1"], ["--modes", "exact"]):
+        assert run("--depths", "0", "--rounds", "1", "--out", f"{flags[0]}.jsonl", *flags) == 0
+        assert "profile" not in capsys.readouterr().err and "layer-eps" not in Path(f"{flags[0]}.jsonl").read_text()
 
 
 def test_nothing_measured_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,10 +57,58 @@ def test_a_torn_last_line_is_dropped_on_resume(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == '{"a": 1}\n{"b": 2}\n{"d": 4}\n'
 
 
+def damaged(file: Path, **fields: Any) -> Path:
+    """Two good lines and one that is not."""
+    good = [join('{"n_gen": 64, "n_depth": 0, "avg_ts": 1.0}', {"kind": "run", "round": number, "configuration": {}}) for number in (0, 1)]
+    line = {"n_gen": 64, "n_depth": 0, "avg_ts": 1.0, "art_local": {"kind": "run", "round": 2, "configuration": {}}}
+    for name, value in fields.items():
+        (line["art_local"]["configuration"] if name in ("depth", "mode") else line)[name] = value  # type: ignore[index]
+    file.write_text("\n".join([*good, json.dumps(line)]) + "\n", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("depth", "4096", 'its depth is "4096", not a whole number'),
+        ("depth", -1, "its depth is -1, not a whole number"),
+        ("mode", 7, "its mode is 7, not a name"),
+        ("n_depth", "4096", 'its n_depth is "4096"'),
+        ("n_gen", 6.5, "its n_gen is 6.5"),
+        ("avg_ts", "fast", 'its avg_ts is "fast", not a number'),
+        ("art_local", {"kind": "run", "configuration": []}, r"its configuration is \[\], not an object"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, field: str, value: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 is damaged: {sentence}"):
+        read(damaged(tmp_path / "bad.jsonl", **{field: value}))
+
+
+def test_a_run_counts_once(tmp_path: Path) -> None:
+    file = bench(tmp_path, Plan((0,), ("exact",), rounds=2), fake_programs(tmp_path / "bin")).path
+    text = file.read_text(encoding="utf-8")
+    (tmp_path / "twice.jsonl").write_text(text + text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"twice\.jsonl, line 5 repeats line 1"):
+        read(tmp_path / "twice.jsonl")
+
+
+def test_a_torn_last_line_is_said(tmp_path: Path) -> None:
+    file, said = damaged(tmp_path / "torn.jsonl"), list[str]()
+    file.write_bytes(file.read_bytes()[:-30])
+    assert len(read(file, said.append)) == 2
+    assert said == [f"notice: {file}, line 3 is cut short and left out."]
+
+
+def test_what_the_repository_carries_is_sound() -> None:
+    for file in sorted((Path(__file__).parents[1] / "docs" / "results").glob("*.jsonl")):
+        said: list[str] = []
+        assert read(file, said.append) and not said
+
+
 def test_a_whole_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_text('{"a": 1}\n{"b": 2}', encoding="utf-8")
-    assert whole_lines(file) == ['{"a": 1}', '{"b": 2}']
+    assert whole_lines(file) == [(1, '{"a": 1}'), (2, '{"b": 2}')]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from art_local.bench.results import Results, read
 from art_local.bench.rounds import Bench, Progress
 from art_local.bench.runner import run
 from art_local.bench.summary import summarize
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 
 def test_every_run_is_kept_with_llama_bench_own_words(tmp_path: Path) -> None:
@@ -56,6 +56,13 @@ def test_a_refused_mode_is_named_and_the_others_run(tmp_path: Path) -> None:
     assert [row.failure for row in refused] == ["refused", "skipped"]
     assert refused[0].sentence == "error: --art stability: no backend of this build implements it"
     assert all(row.samples for row in rows if row.key.mode != "stability")
+
+
+def test_a_usage_error_ends_the_bench_at_once(tmp_path: Path) -> None:
+    programs = fake_programs(tmp_path / "bin", usage="--nosuch")
+    with pytest.raises(UsageError, match="llama-bench refuses its command line: invalid parameter for argument: --nosuch"):
+        bench(tmp_path, Plan((0, 64), ("exact",), rounds=2, extra=("--nosuch", "1")), programs)
+    assert len(asked(programs)) == 1 and not (tmp_path / "r.jsonl").exists()
 
 
 def test_a_build_without_the_flags_refuses_modes_but_measures(tmp_path: Path) -> None:

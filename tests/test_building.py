@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import Clone
 
 from art_local import checkout
-from art_local.building import build, machine, presets, toolchain
+from art_local.building import build, machine, origin, presets, toolchain
 from art_local.building.build import first_error, parse_step
 from art_local.building.machine import Card, Machine
 from art_local.building.toolchain import Tool
 from art_local.errors import UserError
+from art_local.source.series import write_series
+from art_local.source.trees import Checkout
 
 
 def host(*cards: Card) -> Machine:
@@ -147,3 +150,27 @@ def test_caches_lie_where_the_system_wants_them(monkeypatch: pytest.MonkeyPatch)
     assert checkout.cache().name == "art-local"
     monkeypatch.setenv("ART_LOCAL_CACHE", os.sep + "elsewhere")
     assert checkout.cache() == Path(os.sep + "elsewhere")
+
+
+def test_a_build_that_the_source_has_left_behind_is_named(clone: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (checkout.ROOT / "CMakePresets.json").read_text(encoding="utf-8")
+    (clone.root / "CMakePresets.json").write_text(text, encoding="utf-8")
+    source = Checkout(clone.root, say=lambda text: None)
+    tree, preset = source.apply(), presets.Preset("cpu", clone.root)
+    preset.programs.mkdir(parents=True)
+    preset.program("llama-bench").write_text("")
+    assert "not noted what the build 'cpu' was made from; run 'art-local build --preset cpu'" in origin.moved_on(preset)
+    origin.note(preset)
+    assert presets.built("cpu", clone.root) == preset and capsys.readouterr().err == ""
+    assert origin.made_from(preset)["series"] == source.series().fingerprint
+    (tree / "one.c").write_text("changed\n")
+    clone.commit(tree, "one : change it")
+    assert presets.built("cpu", clone.root) == preset
+    told = capsys.readouterr().err
+    assert told.startswith("warning: The build 'cpu' was made from ") and "its tree is at" in told and told.count("\n") == 1
+    origin.note(preset)
+    write_series(source.export(), source.patches)
+    assert "patches/ holds" in origin.moved_on(preset)
+    source.note_exported(source.series())
+    origin.note(preset)
+    assert origin.moved_on(preset) == ""

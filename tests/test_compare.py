@@ -60,10 +60,49 @@ def test_no_difference_is_said_when_it_is_one() -> None:
 
 
 def test_repetitions_of_one_process_do_not_count_as_independent(tmp_path: Path) -> None:
-    plan = Plan((0,), (), rounds=3, reps=5)
+    plan = Plan((0,), ("exact",), rounds=3, reps=5)
     result = comparison.load(bench(tmp_path, plan, fake_programs(tmp_path / "bin")).path)
     assert len(result.rows[0].samples) == 15
-    assert len(comparison.evidence(result.rows[0])) == 3
+    other = comparison.load(bench(tmp_path, plan, fake_programs(tmp_path / "bin"), "other.jsonl").path)
+    (pair, _) = comparison.between([result, other])
+    assert pair.method.startswith("of the geometric means of the rounds")
+
+
+def test_rounds_of_one_file_are_held_against_each_other(tmp_path: Path) -> None:
+    """A machine that grows slower by the round says nothing about a mode."""
+    file = results_file(tmp_path / "a.jsonl", {"off": [100, 80, 60, 40], "exact": [111, 88, 66, 44]})
+    (pair,) = comparison.within(comparison.load(file))
+    assert pair.ratio.low and pair.ratio.high and 1.09 < pair.ratio.low < pair.ratio.high < 1.12 and pair.verdict == "faster"
+    assert pair.method.startswith("the geometric mean of each round's own quotient")
+    apart = ratio([100, 80, 60, 40], [111, 88, 66, 44])
+    assert apart.verdict == "no difference"
+
+
+def test_what_the_ratio_is_stands_below_it(run_cli: Cli, tmp_path: Path) -> None:
+    file = results_file(tmp_path / "a.jsonl", {"off": [100, 80, 90], "exact": [111, 99, 88]})
+    for flags in ([], ["--md"]):
+        assert "ratio: the geometric mean of each round's own quotient" in run_cli("compare", str(file), *flags).stdout
+
+
+def test_a_forced_share_is_compared_with_the_baseline_and_named(tmp_path: Path) -> None:
+    plan = Plan((0, 512), ("exact", "ranked"), rounds=1, force=0.2)
+    file = bench(tmp_path, plan, fake_programs(tmp_path / "bin")).path
+    pairs = comparison.within(comparison.load(file))
+    assert [pair.other.key.setting for pair in pairs] == ["exact", "ranked forced to 20%"] * 2
+    old = tmp_path / "old.jsonl"  # where it was kept at first
+    text = file.read_text(encoding="utf-8").replace('"force": 0.2', '"force": null').replace('"layer_eps": [], ', "")
+    old.write_text(text.replace('"mode": "ranked"', '"mode": "ranked", "extra": ["--art-force", "0.2"]').replace('"extra": []', '"x": 1'))
+    assert [pair.other.key for pair in comparison.within(comparison.load(old))] == [pair.other.key for pair in pairs]
+
+
+def test_a_file_is_no_comparison_with_itself(run_cli: Cli, tmp_path: Path) -> None:
+    file = results_file(tmp_path / "a.jsonl", {"off": [50]})
+    copy = tmp_path / "b.jsonl"
+    copy.write_bytes(file.read_bytes())
+    for command in ("compare", "report"):
+        again = run_cli(command, str(file), str(tmp_path / "." / "a.jsonl"))
+        assert (again.returncode, again.stderr) == (2, f"error: {file} is named twice.\n")
+        assert run_cli(command, str(file), str(copy)).stderr == f"error: {copy} is a copy of {file}.\n"
 
 
 def test_one_file_is_compared_with_its_own_baseline(tmp_path: Path) -> None:
@@ -91,7 +130,7 @@ def test_two_files_meet_where_they_agree(tmp_path: Path) -> None:
         ({"depth": 8192}, "depth 4096 there, 8192 here"),
         ({"kv": "q4_0"}, "kv q8_0 there, q4_0 here"),
         ({"batch": 4}, "batch 1 there, 4 here"),
-        ({"extra": ("-t", "8")}, "extra"),
+        ({"extra": ("-t", "8")}, "extra none there, -t 8 here"),
         ({"speeds": {"ranked": [1.0]}}, "mode off there, ranked here .--modes off:ranked compares across modes"),
     ],
 )
@@ -148,7 +187,9 @@ def test_a_post_names_machines_and_command_lines_but_no_folders(tmp_path: Path) 
 def test_the_plot_on_a_terminal(tmp_path: Path) -> None:
     result = comparison.load(bench(tmp_path, Plan((0, 4096, 8192), ("ranked",), rounds=1), fake_programs(tmp_path / "bin")).path)
     lines = text_plot([result])
-    assert lines[0] == "tokens/s, KV q8_0" and any("8192 tokens deep" in line for line in lines)
+    assert lines[1] == "tokens/s, KV q8_0" and any("8192 tokens deep" in line for line in lines)
+    both = bench(tmp_path, Plan((0, 64), (), kvs=("q8_0", "q4_0"), rounds=1), fake_programs(tmp_path / "bin"), "both.jsonl").path
+    assert [line for line in text_plot([comparison.load(both)]) if "KV" in line] == ["tokens/s, KV q4_0", "tokens/s, KV q8_0"]
     assert all(len(line) < 100 for line in lines)
     assert text_plot([comparison.load(results_file(tmp_path / "a.jsonl", {"off": [50]}))]) == []
 

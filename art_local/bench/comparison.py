@@ -11,9 +11,9 @@ from typing import Any
 
 from art_local.bench.configuration import MODES
 from art_local.bench.facts import identity
-from art_local.bench.interval import Ratio, ratio
+from art_local.bench.interval import Ratio, paired, ratio
 from art_local.bench.prediction import read_prediction, same_model
-from art_local.bench.results import Line, read
+from art_local.bench.results import Line, Say, read
 from art_local.bench.summary import Key, Row, number, summarize
 from art_local.errors import UsageError, UserError
 
@@ -64,6 +64,7 @@ class Pair:
     base_name: str
     other_name: str
     ratio: Ratio
+    method: str = ""
     per_bandwidth: float | None = None
     per_price: float | None = None
 
@@ -87,6 +88,7 @@ class Pair:
             "eps": key.eps,
             "ratio": self.ratio.value,
             "interval": [self.ratio.low, self.ratio.high],
+            "ratio_is": self.method,
             "verdict": self.verdict,
             "per_bandwidth": self.per_bandwidth,
             "per_price": self.per_price,
@@ -97,8 +99,8 @@ def side(name: str, row: Row) -> dict[str, Any]:
     return {"file": name, "mode": row.key.mode, "tokens_per_second": row.median, "samples": row.samples, "predicted": row.predicted}
 
 
-def load(path: Path, bandwidth: float | None = None, price: float | None = None) -> Result:
-    lines = read_prediction(path) or read(path)
+def load(path: Path, bandwidth: float | None = None, price: float | None = None, say: Say = lambda text: None) -> Result:
+    lines = read_prediction(path) or read(path, say)
     rows = summarize(lines)
     result = Result(path.stem, lines, rows, bandwidth, price)
     if not result.measured:
@@ -109,12 +111,22 @@ def load(path: Path, bandwidth: float | None = None, price: float | None = None)
     return replace(result, bandwidth=bandwidth or number(result.fact("machine", "bandwidth")))
 
 
+def refuse_repeated(files: Sequence[Path]) -> None:
+    """A file beside itself shows that nothing differs, whatever was measured."""
+    for place, file in enumerate(files):
+        for other in files[:place]:
+            if file.resolve() == other.resolve():
+                raise UsageError(f"{file} is named twice.")
+            if file.is_file() and other.is_file() and file.read_bytes() == other.read_bytes():
+                raise UserError(f"{file} is a copy of {other}.")
+
+
 def within(result: Result) -> list[Pair]:
     """One file: its modes against its own baseline."""
     rows = {row.key: row for row in result.measured}
     pairs = []
     for key, row in rows.items():
-        base = rows.get(replace(key, mode="off", eps=None))
+        base = rows.get(key.baseline)
         if base is not None and key.mode != "off":
             pairs.append(pair(result, base, result, row))
     if not pairs:
@@ -144,7 +156,7 @@ def aligned(first: Result, other: Result, modes: tuple[str, str] | None) -> list
 def common(key: Key, modes: tuple[str, str] | None, any_test: bool) -> Key:
     """The model is compared by its hash elsewhere: people rename files. A prediction is for any number of tokens."""
     loose = replace(key, model="", test=key.test[:2]) if any_test else replace(key, model="")
-    return replace(loose, mode="", eps=None) if modes else loose
+    return replace(loose, mode="", eps=None, force=None, layer_eps=()) if modes else loose
 
 
 def refuse_strangers(first: Result, other: Result) -> None:
@@ -166,22 +178,24 @@ def is_predicted(result: Result) -> bool:
 def difference(first: Result, other: Result, modes: tuple[str, str] | None) -> str:
     """What keeps them apart: the first property without a value in common."""
     sides = [(first, modes[0] if modes else None), (other, modes[1] if modes else None)]
-    for name in ("mode", "kv", "test", "depth", "batch", "eps", "extra"):
+    for name in ("mode", "kv", "test", "depth", "batch", "eps", "force", "layer_eps", "extra"):
         if name == "mode" and modes:
             continue
         values = [{getattr(row.key, name) for row in side.measured if mode in (None, row.key.mode)} for side, mode in sides]
         if not values[0] & values[1]:
-            told = [", ".join(sorted(map(str, one))) or "none" for one in values]
+            told = [", ".join(sorted(map(plain, one))) or "none" for one in values]
             hint = f" (--modes {told[0]}:{told[1]} compares across modes)" if name == "mode" and "," not in "".join(told) else ""
             return f"{name} {told[0]} there, {told[1]} here{hint}"
     return "no two runs agree in mode, KV type, depth and batch at once"
 
 
+def plain(value: Any) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
 def pair(first: Result, base: Row, second: Result, other: Row) -> Pair:
-    found = ratio(evidence(base), evidence(other))
-    if base.predicted or other.predicted:
-        found = Ratio(found.value)
     apart = first is not second
+    found, method = quotient(base, other, not apart)
     bandwidth = proportion(first.bandwidth, second.bandwidth) if apart else None
     price = proportion(first.price, second.price) if apart else None
     return Pair(
@@ -190,16 +204,24 @@ def pair(first: Result, base: Row, second: Result, other: Row) -> Pair:
         first.name,
         second.name,
         found,
+        method,
         per_bandwidth=found.value / bandwidth if bandwidth else None,
         per_price=found.value / price if price else None,
     )
 
 
-def evidence(row: Row) -> list[float]:
-    """Processes, where there are three or more: repetitions inside one share its luck. Else the repetitions are all there is."""
-    if len(row.rounds) >= 3:
-        return [statistics.median(samples) for samples in row.rounds.values()]
-    return row.samples
+def quotient(base: Row, other: Row, together: bool) -> tuple[Ratio, str]:
+    """Rounds of one file run side by side. Processes count, where there are three or more: repetitions inside one share its luck."""
+    if base.predicted or other.predicted:
+        return Ratio(ratio(base.samples, other.samples).value), "the quotient of what is shown"
+    rounds = [{number: statistics.median(samples) for number, samples in row.rounds.items()} for row in (base, other)]
+    common = sorted(rounds[0].keys() & rounds[1].keys())
+    if together and len(common) >= 3:
+        mine, theirs = ([one[number] for number in common] for one in rounds)
+        return paired(mine, theirs), "the geometric mean of each round's own quotient, with Student's t interval"
+    if min(map(len, rounds)) >= 3:
+        return ratio(*(list(one.values()) for one in rounds)), "of the geometric means of the rounds, with Welch's t interval"
+    return ratio(base.samples, other.samples), "of the geometric means of all repetitions, with Welch's t interval"
 
 
 def proportion(base: float | None, other: float | None) -> float | None:

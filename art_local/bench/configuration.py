@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from art_local.errors import UsageError
 
 MODES = ("off", "exact", "stability", "ranked")
 KV_TYPES = ("q8_0", "q4_0", "f16")
+FORCE = "--art-force"
 LARGEST = 1 << 30  # tokens; more than any model has, less than an int32 holds
 
 
@@ -24,6 +25,8 @@ class Configuration:
     reps: int = 3
     batch: int = 1
     eps: float | None = None
+    force: float | None = None  # ranked reads this share, whatever it finds: random weights have nothing to find
+    layer_eps: tuple[float, ...] = ()  # of a tuned model
     extra: tuple[str, ...] = ()  # further arguments of llama-bench, as the user gave them
 
     @property
@@ -59,28 +62,50 @@ class Configuration:
         return [*common, *own, *(self.art_arguments() if art else []), *self.extra]
 
     def art_arguments(self) -> list[str]:
-        return ["--art", self.mode, *(["--art-eps", f"{self.eps:g}"] if self.eps is not None else [])]
+        eps = ["--art-eps", f"{self.eps:g}"] if self.eps is not None else []
+        eps += ["--art-layer-eps", ",".join(f"{one:g}" for one in self.layer_eps)] if self.layer_eps else []
+        return ["--art", self.mode, *eps, *([FORCE, f"{self.force:g}"] if self.force is not None else [])]
 
     def label(self) -> str:
         batch = f" x{self.batch}" if self.batch > 1 else ""
-        eps = f" eps {self.eps:g}" if self.eps is not None else ""
-        return f"{self.mode}{eps} {self.kv} @ d{self.depth}{batch}"
+        return f"{setting(self.mode, self.eps, self.force, self.layer_eps)} {self.kv} @ d{self.depth}{batch}"
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "extra": list(self.extra)}
+        return {**asdict(self), "layer_eps": list(self.layer_eps), "extra": list(self.extra)}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Configuration:
         """Results may come from another version: what is unknown is left out, what is missing or odd takes its default."""
         text = {name: fields[name] for name in ("mode", "kv") if isinstance(fields.get(name), str)}
         counts = {name: fields[name] for name in ("depth", "generate", "prompt", "reps", "batch") if is_count(fields.get(name))}
-        eps, extra = fields.get("eps"), fields.get("extra")
-        return cls(
-            **text,
-            **counts,
-            eps=float(eps) if isinstance(eps, (int, float)) and abs(eps) < 1e9 else None,
-            extra=tuple(map(str, extra)) if isinstance(extra, list) else (),
-        )
+        eps, force = (float(fields[name]) if is_share(fields.get(name)) else None for name in ("eps", "force"))
+        extra = [str(one) for one in fields["extra"]] if isinstance(fields.get("extra"), list) else []
+        if len(extra) > 1 and extra[-2] == FORCE and is_share(found := as_number(extra[-1])):  # where it was kept at first
+            force, extra = found, extra[:-2]
+        layers = fields["layer_eps"] if isinstance(fields.get("layer_eps"), list) else []
+        layer_eps = tuple(map(float, layers)) if all(map(is_share, layers)) else ()
+        return cls(**text, **counts, eps=eps, force=force, layer_eps=layer_eps, extra=tuple(extra))
+
+
+def setting(mode: str, eps: float | None, force: float | None, layer_eps: tuple[float, ...]) -> str:
+    """What people call a mode and what it was told."""
+    return (
+        mode
+        + (" tuned" if layer_eps else "")
+        + (f" eps {eps:g}" if eps is not None else "")
+        + (f" forced to {force:.0%}" if force is not None else "")
+    )
+
+
+def is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
+
+
+def as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
 
 
 def is_count(value: object) -> bool:
@@ -98,7 +123,9 @@ class Plan:
     generate: int = 64
     prompt: int = 0
     reps: int = 3
-    force: float | None = None  # ranked reads this share, whatever it finds: random weights have nothing to find
+    force: float | None = None  # for mode ranked
+    tuned_kv: str = ""  # ranked with this KV type takes tuned_eps, by layer
+    tuned_eps: tuple[float, ...] = ()
     extra: tuple[str, ...] = ()
 
     def configurations(self) -> Iterator[Configuration]:
@@ -107,9 +134,14 @@ class Plan:
             for batch in self.batches:
                 for depth in self.depths:
                     for mode in ("off", *(mode for mode in self.modes if mode != "off")):
-                        own = ("--art-force", f"{self.force:g}") if mode == "ranked" and self.force is not None else ()
-                        for eps in self.eps if mode == "ranked" and self.eps else (None,):
-                            yield Configuration(mode, kv, depth, self.generate, self.prompt, self.reps, batch, eps, (*self.extra, *own))
+                        one = Configuration(mode, kv, depth, self.generate, self.prompt, self.reps, batch, extra=self.extra)
+                        yield from self.ranked(one) if mode == "ranked" else [one]
+
+    def ranked(self, one: Configuration) -> list[Configuration]:
+        tuned = self.tuned_eps if one.kv == self.tuned_kv else ()
+        if len(set(tuned)) == 1:
+            return [replace(one, eps=tuned[0], force=self.force)]
+        return [replace(one, eps=eps, force=self.force, layer_eps=tuned) for eps in self.eps or (None,)]
 
     def schedule(self) -> list[tuple[int, Configuration]]:
         """Every other round runs backwards, so that a card that grows warm is unfair to nobody."""

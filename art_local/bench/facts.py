@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from art_local import checkout
 from art_local.bench.results import Line
+from art_local.building import origin
 from art_local.building.presets import Preset
 from art_local.errors import UserError
 from art_local.source.pin import read_pin
@@ -49,7 +48,7 @@ def build_facts(build: Preset) -> dict[str, Any]:
         "preset": build.name,
         "gpu": build.name.startswith("cuda"),
         "commit": read_pin(checkout.PATCHES).commit,
-        "series": series(checkout.BUILD),
+        "series": (origin.made_from(build) or origin.recorded(build)).get("series"),
     }
 
 
@@ -70,12 +69,3 @@ def file_name(model: str, machine: dict[str, Any], now: datetime | None = None) 
     plain = re.sub(r"\b(NVIDIA|GeForce)\b", "", card)
     stem = re.sub(r"[^A-Za-z0-9._]+", "-", f"{model.removesuffix('.gguf')} {plain}").strip("-")
     return f"{(now or datetime.now()):%Y-%m-%d-%H%M}-{stem}.jsonl"
-
-
-def series(build_folder: Path) -> str | None:
-    """The fingerprint of the series that build/tree holds."""
-    try:
-        found = json.loads((build_folder / "tree.json").read_text(encoding="utf-8")).get("series")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return str(found) if found else None

@@ -12,13 +12,14 @@ OUT_OF_MEMORY = re.compile(
     re.I,
 )
 REFUSED = re.compile(r"\bart\b|--art|early termination", re.I)
+USAGE = re.compile(r"invalid (?:parameter for )?argument|error while handling argument|invalid range format", re.I)
 VAGUE = re.compile(r"failed to (?:create context|load model|run|decode)|unable to load model|failed to create the", re.I)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Failure:
-    kind: str  # "out of memory", "refused", "failed", "skipped"
+    kind: str  # "out of memory", "usage", "refused", "failed", "skipped"
     sentence: str
 
 
@@ -28,6 +29,8 @@ def explain(code: int, complaints: list[str]) -> Failure:
         return Failure("out of memory", found)
     if code in (-9, 137):
         return Failure("out of memory", "it was killed (signal 9), as a system does that runs out of memory")
+    if code > 0 and (found := first(USAGE, lines)):
+        return Failure("usage", "; ".join(line.removeprefix("error: ") for line in lines[: lines.index(found) + 1][-2:]))
     if found := first(REFUSED, [line for line in lines if "error" in line.lower() or line is lines[-1]]):
         return Failure("refused", found)
     errors = [line for line in lines if "error" in line.lower() or "invalid" in line.lower()]

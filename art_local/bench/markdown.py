@@ -9,7 +9,6 @@ from art_local.bench.summary import Row, number
 def headings(pairs: list[Pair]) -> list[str]:
     """Columns that say the same in every row, or nothing, are left out."""
     files = ["files"] if len({pair.other_name for pair in pairs}) > 1 else []
-    files = ["files"] if len({pair.other_name for pair in pairs}) > 1 else []
     names = ["configuration", *files, "base t/s", "other t/s", "ratio", "95 % interval", "verdict"]
     names += ["per bandwidth"] if any(pair.per_bandwidth for pair in pairs) else []
     return names + (["per price"] if any(pair.per_price for pair in pairs) else [])
@@ -30,9 +29,14 @@ def cells(pair: Pair, pairs: list[Pair]) -> list[str]:
     return [values[name] for name in headings(pairs)]
 
 
+def footnotes(pairs: list[Pair]) -> list[str]:
+    """The ratio is seldom the quotient of the medians beside it."""
+    return [f"ratio: {method}; t/s are medians" for method in dict.fromkeys(pair.method for pair in pairs)]
+
+
 def configuration(pair: Pair) -> str:
     label = pair.other.key.label()
-    return label if pair.base.key.mode == pair.other.key.mode else f"{label} / {pair.base.key.mode}"
+    return label if pair.base.key.setting == pair.other.key.setting else f"{label} / {pair.base.key.setting}"
 
 
 def speed(row: Row) -> str:
@@ -48,7 +52,8 @@ def post(results: list[Result], pairs: list[Pair]) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     machines = "\n".join(f"- **{result.name}**: {machine(result)}" for result in results)
     commands = "\n".join(command for result in results for command in (f"# {result.name}", *result.commands))
-    return f"{table}\n\n{machines}\n\n<details><summary>Command lines</summary>\n\n```\n{commands}\n```\n\n</details>"
+    notes = "\n".join(footnotes(pairs))
+    return f"{table}\n\n{notes}\n\n{machines}\n\n<details><summary>Command lines</summary>\n\n```\n{commands}\n```\n\n</details>"
 
 
 def machine(result: Result) -> str:

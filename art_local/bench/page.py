@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from art_local.bench.chart import bar_chart, heat_map, line_chart
 from art_local.bench.comparison import Result
-from art_local.bench.interval import ratio
 from art_local.bench.markdown import machine
-from art_local.bench.series import Point, Series, mode, speed_over_depth
+from art_local.bench.series import Point, Series, speed_over_depth
 from art_local.bench.summary import Row
 from art_local.bench.table import footnotes, table
 from art_local.bench.tested import HEADINGS
@@ -76,7 +75,7 @@ def cards(results: Sequence[Result]) -> list[str]:
         for kv in kinds([result]):
             if best := best_mode(result, kv):
                 times, row, base = best
-                words = f"{mode(row)}, KV {kv}, at {row.key.depth:,} tokens: {row.median:.1f} tokens/s against {base.median:.1f}"
+                words = f"{row.key.setting}, KV {kv}, at {row.key.depth:,} tokens: {row.median:.1f} tokens/s against {base.median:.1f}"
                 found.append((f"{times:.2f}x", " ".join([words, *told(result, results)])))
     inside = "".join(f'<div class="card"><b>{number}</b><span>{escape(words)}</span></div>' for number, words in found)
     return [f'<div class="cards">{inside}</div>'] if inside else []
@@ -85,8 +84,9 @@ def cards(results: Sequence[Result]) -> list[str]:
 def best_mode(result: Result, kv: str) -> tuple[float, Row, Row] | None:
     rows = {row.key: row for row in result.measured if row.key.test.startswith("tg") and (row.key.batch, row.key.kv) == (1, kv)}
     deepest = max((key.depth for key in rows), default=0)
-    pairs = [(row, rows.get(replace(key, mode="off", eps=None))) for key, row in rows.items() if key.depth == deepest and key.mode != "off"]
-    return max(((ratio(base.samples, row.samples).value, row, base) for row, base in pairs if base), key=lambda one: one[0], default=None)
+    pairs = [(row, rows.get(key.baseline)) for key, row in rows.items() if key.depth == deepest and key.mode != "off"]
+    found = [(row.median / base.median, row, base) for row, base in pairs if base and base.median and row.median]
+    return max(found, key=lambda one: one[0], default=None)
 
 
 def speed(results: Sequence[Result]) -> str:
@@ -146,9 +146,9 @@ def memory(results: Sequence[Result]) -> str:
     for result in results:
         rows = [row for row in result.measured if row.memory is not None and row.key.test.startswith("tg")]
         for row in rows:
-            same = [other for other in rows if (other.key.mode, other.key.kv, other.key.eps) == (row.key.mode, row.key.kv, row.key.eps)]
+            same = [other for other in rows if (other.key.setting, other.key.kv) == (row.key.setting, row.key.kv)]
             if row is max(same, key=lambda other: (other.key.depth * other.key.batch, other.key.depth)):
-                name = " ".join([mode(row), row.key.kv, *told(result, results)])
+                name = " ".join([row.key.setting, row.key.kv, *told(result, results)])
                 bars.append((name, row.key.mode, float(row.memory or 0), f"{(row.memory or 0) / 2**30:.2f} GiB, {where(row)}"))
     drawn = bar_chart(bars, "peak memory")
     return f"<h2>Memory</h2>\n<p>Highest use at the deepest context.</p>\n{wide(drawn)}" if drawn else ""
@@ -185,7 +185,7 @@ def share_over_depth(results: Sequence[Result]) -> list[Series]:
     for result in results:
         for row in result.measured:
             if row.read_share is not None and row.key.batch == 1 and row.key.test.startswith("tg"):
-                label = " ".join([mode(row), row.key.kv, *told(result, results)])
+                label = " ".join([row.key.setting, row.key.kv, *told(result, results)])
                 share = 100 * row.read_share
                 found.setdefault(label, Series(label, row.key.mode)).points.append(Point(row.key.depth, share, share, share))
     for one in found.values():

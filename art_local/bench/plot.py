@@ -17,12 +17,13 @@ STYLES = ("-", "--", (0, (1, 2)), "-.")
 
 
 def text_plot(results: Sequence[Result], width: int = 60, height: int = 12) -> list[str]:
-    """Lines of a plain plot, of the first KV type and batch; nothing when there is only one depth."""
-    first = next((row.key for result in results for row in result.measured if row.key.test.startswith("tg")), None)
-    if first is None:
-        return []
-    shape = (first.kv, first.batch)
-    shown = [replace(one, rows=[row for row in one.rows if (row.key.kv, row.key.batch) == shape]) for one in results]
+    """Lines of plain plots, one for each KV type and batch that has more than one depth."""
+    shapes = dict.fromkeys((row.key.kv, row.key.batch) for one in results for row in one.measured if row.key.test.startswith("tg"))
+    return [line for kv, batch in shapes for line in one_plot(results, kv, batch, width, height)]
+
+
+def one_plot(results: Sequence[Result], kv: str, batch: int, width: int, height: int) -> list[str]:
+    shown = [replace(one, rows=[row for row in one.rows if (row.key.kv, row.key.batch) == (kv, batch)]) for one in results]
     series = [one for one in speed_over_depth(shown) if one.points]
     points = [point for one in series for point in one.points]
     if len({point.x for point in points}) < 2:
@@ -37,7 +38,8 @@ def text_plot(results: Sequence[Result], width: int = 60, height: int = 12) -> l
     names = [f"{'':9} {mark} {one.label}" for mark, one in zip(MARKS * len(series), series, strict=False)]
     depths = f"{'':9}0{f'{right:g} tokens deep':>{width}}"
     shared = [f"{'':9} = several"] if any("=" in row for row in grid) else []
-    return [f"tokens/s, KV {first.kv}", *lines, f"{'':9}+{'-' * width}", depths, *names, *shared]
+    title = f"tokens/s, KV {kv}" + (f", {batch} sequences" if batch > 1 else "")
+    return ["", title, *lines, f"{'':9}+{'-' * width}", depths, *names, *shared]
 
 
 def axis(top: float, number: int, height: int) -> str:
@@ -60,7 +62,8 @@ def picture(results: Sequence[Result], path: Path) -> None:
         axes.set(title=f"KV {kv}", xlabel="tokens in the context", ylim=(0, None))
     grid[0][0].set_ylabel("tokens/s")
     figure.suptitle(" / ".join(dict.fromkeys(one.model for one in results)))
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4)
+    entries = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries.keys(), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4)
     try:
         figure.savefig(path, bbox_inches="tight")
     except OSError as error:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from art_local.bench.configuration import Configuration, is_count
 from art_local.errors import UserError
 
+Say = Callable[[str], Any]
 FORMAT = 1
 KEY = "art_local"
 LARGEST = 256 << 20  # bytes; a long evening writes one or two megabytes
@@ -60,14 +62,14 @@ class Results:
         self.seen = fingerprint(path)
 
     @classmethod
-    def start(cls, path: Path, resume: bool) -> Results:
+    def start(cls, path: Path, resume: bool, say: Say = lambda text: None) -> Results:
         if not path.exists():
             results = cls(path)
             results.check_writable()
             return results
         if not resume:
             raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
-        results = cls(path, whole_lines(path))
+        results = cls(path, [line for _, line in whole_lines(path, say)])
         results.check_writable()
         return results
 
@@ -122,8 +124,8 @@ def sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file; a torn last one (another program's, a copy cut short) is dropped, a broken one elsewhere is an error."""
+def whole_lines(path: Path, say: Say = lambda text: None) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers; a torn last one (another program's, a copy cut short) is left out, and it is said."""
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is too large for a results file ({path.stat().st_size >> 20} MiB).")
@@ -132,12 +134,14 @@ def whole_lines(path: Path) -> list[str]:
         raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a results file: it is no text.") from None
-    lines = text.split("\n")
-    last = lines.pop()  # empty when the file ends as it should
+    lines = list(enumerate(text.split("\n"), 1))
+    number, last = lines.pop()  # empty when the file ends as it should
     if last.strip() and is_object(last):
-        lines.append(last)
-    kept = [line for line in lines if line.strip()]
-    for number, line in enumerate(kept, 1):
+        lines.append((number, last))
+    elif last.strip():
+        say(f"notice: {path}, line {number} is cut short and left out.")
+    kept = [(number, line) for number, line in lines if line.strip()]
+    for number, line in kept:
         if not is_object(line):
             raise UserError(f"{path} is not a results file: line {number} is no JSON object.")
     return kept
@@ -158,12 +162,51 @@ def parse(line: str) -> Line:
     return Line(record, ours if isinstance(ours, dict) else {})
 
 
-def read(path: Path) -> list[Line]:
+def read(path: Path, say: Say = lambda text: None) -> list[Line]:
     if not path.exists():
         raise UserError(f"There is no file {path}.")
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a results file.")
-    lines = [parse(line) for line in whole_lines(path)]
-    if not lines:
+    numbered = [(number, parse(text)) for number, text in whole_lines(path, say)]
+    if not numbered:
         raise UserError(f"{path} holds no results.")
-    return lines
+    seen: dict[str, int] = {}
+    for number, line in numbered:
+        if odd := oddity(line):
+            raise UserError(f"{path}, line {number} is damaged: {odd}.")
+        first = seen.setdefault(identity(line), number)
+        if first != number:
+            raise UserError(f"{path}, line {number} repeats line {first}: a run counts once.")
+    return [line for _, line in numbered]
+
+
+def oddity(line: Line) -> str:
+    """What is missing or unknown may be another version's; what is there must be of its kind, or a number would be made up for it."""
+    configuration, record = line.get("configuration"), line.record
+    counts = {name: record.get(name) for name in ("n_depth", "n_gen", "n_prompt")} | {"round": line.get("round")}
+    if isinstance(configuration, dict):
+        counts |= {name: configuration.get(name) for name in ("depth", "generate", "prompt", "reps", "batch")}
+        for name in ("mode", "kv"):
+            if not isinstance(configuration.get(name, ""), str):
+                return f"its {name} is {shown(configuration[name])}, not a name"
+    elif configuration is not None:
+        return f"its configuration is {shown(configuration)}, not an object"
+    for name, value in counts.items():
+        if value is not None and not is_count(value):
+            return f"its {name} is {shown(value)}, not a whole number"
+    speed = record.get("avg_ts")
+    if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float))):
+        return f"its avg_ts is {shown(speed)}, not a number"
+    return ""
+
+
+def shown(value: Any) -> str:
+    return json.dumps(value)[:60]
+
+
+def identity(line: Line) -> str:
+    """What no other line of a file is: a run of a round; of somebody else's records, or failures, every word."""
+    fields = line.get("configuration")
+    if line.kind == "run" and isinstance(fields, dict) and is_count(line.get("round")):
+        return repr((line.get("round"), Configuration.from_dict(fields), line.record.get("n_prompt"), line.record.get("n_gen")))
+    return json.dumps([line.record, line.ours])

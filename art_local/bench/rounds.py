@@ -16,6 +16,7 @@ from art_local.bench.facts import Facts
 from art_local.bench.failure import Failure
 from art_local.bench.results import Line, Results, join
 from art_local.bench.runner import Outcome, run
+from art_local.errors import UsageError
 
 
 class Program(Protocol):
@@ -76,7 +77,10 @@ class Bench:
         command = [str(program.path), *configuration.arguments(self.model, program.knows_art)]
         outcome = self.execute(command, progress)
         if outcome.code or len(outcome.records) < configuration.records:
-            self.note(configuration, progress.round, self.diagnose(outcome), command)
+            why = self.diagnose(outcome)
+            if why.kind == "usage":  # it would be the same in every other run
+                raise UsageError(f"{program.path.name} refuses its command line: {why.sentence}")
+            self.note(configuration, progress.round, why, command)
         else:
             self.clock.note(configuration, outcome.seconds)
             self.keep(configuration, progress.round, outcome, program)
@@ -172,7 +176,4 @@ def warnings(cards: list[CardUse], configuration: Configuration, facts: Facts) -
     found += [f"{card.name} slowed down: {why} in {share:.0%} of the time" for card in cards for why, share in card.slowed.items()]
     if facts.load is not None and facts.load > 0.5 * (facts.machine.get("cores") or 1):
         found.append(f"the processor was busy when the bench began (load {facts.load:.1f})")
-    trained = facts.model.get("trained_context")
-    if trained and configuration.depth > trained:
-        found.append(f"the model was trained for {trained} tokens: speed is true beyond it, text is not")
     return found

@@ -40,7 +40,7 @@ def speed_over_depth(results: Sequence[Result], test: str = "tg") -> list[Series
 
 def name(result: Result, row: Row, rows: list[tuple[Result, Row]]) -> str:
     """Only what tells the lines apart."""
-    parts = [mode(row)]
+    parts = [row.key.setting]
     if len({other.key.kv for _, other in rows}) > 1:
         parts.append(row.key.kv)
     if len({other.key.batch for _, other in rows}) > 1:
@@ -50,7 +50,3 @@ def name(result: Result, row: Row, rows: list[tuple[Result, Row]]) -> str:
     if len({id(one) for one, _ in rows}) > 1:
         parts.append(result.name)
     return " ".join(parts) + (" (predicted)" if row.predicted else "")
-
-
-def mode(row: Row) -> str:
-    return row.key.mode + (f" eps {row.key.eps:g}" if row.key.eps is not None else "")

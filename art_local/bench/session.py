@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from art_local.bench.rounds import Bench, Watch
 from art_local.bench.summary import Row, summarize
 from art_local.building import presets
 from art_local.building.machine import this_machine
+from art_local.tune import profile
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ def measure(
     *,
     preset: str | None = None,
     resume: bool = False,
+    profiles: bool = True,
     watch: Watch = lambda progress: None,
     say: Callable[[str], Any] = print,
 ) -> Measured:
@@ -44,8 +46,12 @@ def measure(
     machine["bandwidth"] = bandwidth(machine["cards"]) if build.name.startswith(("cuda", "metal")) else None
     measured = machine if build.name.startswith(("cuda", "metal")) else {**machine, "cards": []}
     path = out or Path("results") / file_name(model.path.name, measured)
-    results = Results.start(path, resume)
+    results = Results.start(path, resume, say)
     facts = Facts(model.facts(say), measured, build_facts(build))
+    plan = tuned(plan, facts.model["sha256"], say) if profiles else plan
+    trained, longest = facts.model["trained_context"], max(plan.depths) + plan.generate
+    if trained and longest > trained:
+        say(f"warning: the model was trained for {trained} tokens, this bench goes to {longest}: beyond it speed is true, text is not.")
     if binaries.stock is None:
         say(f"There is no stock twin of '{build.name}'; the baseline is the patched build with --art off.")
     interrupted = False
@@ -54,3 +60,13 @@ def measure(
     except KeyboardInterrupt:
         interrupted = True
     return Measured(path, summarize(results.parsed()), binaries.baseline(), interrupted)
+
+
+def tuned(plan: Plan, sha256: str, say: Callable[[str], Any]) -> Plan:
+    """Mode ranked takes the tolerances that 'art-local tune' found for this model and KV type, unless others are asked for."""
+    wanted = "ranked" in plan.modes and not plan.eps and plan.force is None
+    found = profile.find(sha256) if wanted else None
+    if found is None or found.kv not in plan.kvs:
+        return plan
+    say(f"ranked, KV {found.kv}: {found.describe()} (--no-profile leaves it out)")
+    return replace(plan, tuned_kv=found.kv, tuned_eps=found.eps)

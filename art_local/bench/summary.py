@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from art_local.bench.configuration import MODES, Configuration
+from art_local.bench.configuration import MODES, Configuration, setting
 from art_local.bench.results import Line
 
 
@@ -22,12 +22,22 @@ class Key:
     batch: int
     eps: float | None
     test: str  # "tg64" or "pp512"
+    force: float | None = None
+    layer_eps: tuple[float, ...] = ()
     extra: tuple[str, ...] = ()
 
+    @property
+    def setting(self) -> str:
+        return setting(self.mode, self.eps, self.force, self.layer_eps)
+
+    @property
+    def baseline(self) -> Key:
+        """The stock kernel, where all else is the same."""
+        return replace(self, mode="off", eps=None, force=None, layer_eps=())
+
     def label(self) -> str:
-        eps = f" eps {self.eps:g}" if self.eps is not None else ""
         batch = f" x{self.batch}" if self.batch > 1 else ""
-        return f"{self.mode}{eps} {self.kv} {self.test} @ d{self.depth}{batch}"
+        return f"{self.setting} {self.kv} {self.test} @ d{self.depth}{batch}"
 
 
 @dataclass
@@ -79,7 +89,13 @@ class Row:
         return self.process if self.process is not None else self.device if self.device is not None else self.host
 
     def as_dict(self) -> dict[str, Any]:
-        own = {**asdict(self.key), "extra": list(self.key.extra), "tokens_per_second": self.median, "spread": self.spread}
+        own = {
+            **asdict(self.key),
+            "layer_eps": list(self.key.layer_eps),
+            "extra": list(self.key.extra),
+            "tokens_per_second": self.median,
+            "spread": self.spread,
+        }
         rest = {name: value for name, value in asdict(self).items() if name not in ("key", "rounds")}
         return {**own, "samples": self.samples, **rest}
 
@@ -99,13 +115,15 @@ def summarize(lines: Iterable[Line]) -> list[Row]:
 
 def place(key: Key) -> tuple[Any, ...]:
     mode = MODES.index(key.mode) if key.mode in MODES else len(MODES)
-    return key.model, key.test.startswith("pp"), key.kv, key.batch, key.depth, mode, key.eps or 0
+    return key.model, key.test.startswith("pp"), key.kv, key.batch, key.depth, mode, key.eps or 0, key.force or 0
 
 
 def key_of(line: Line) -> Key | None:
     record, fields = line.record, line.get("configuration")
     if isinstance(fields, dict):
         one = Configuration.from_dict(fields)
+        if one.mode == "ranked" and one.force is None:
+            one = replace(one, force=bare(record).force)  # it may have been given for all modes at once
     elif "avg_ts" in record or "avg_ns" in record:
         one = bare(record)
     else:
@@ -114,14 +132,14 @@ def key_of(line: Line) -> Key | None:
     generate = whole(record.get("n_gen", record.get("tg", one.generate)))
     test = f"pp{prompt}" if prompt and not generate else f"tg{generate}"
     model = line.get("facts", "model", "name") or record.get("model_type") or "unknown model"
-    return Key(str(model), one.mode, one.kv, one.depth, one.batch, one.eps, test, one.extra)
+    return Key(str(model), one.mode, one.kv, one.depth, one.batch, one.eps, test, one.force, one.layer_eps, one.extra)
 
 
 def bare(record: dict[str, Any]) -> Configuration:
     """A record of llama-bench that somebody else's bench wrote."""
     mode = str(record.get("art_mode") or "off")
-    eps = number(record.get("art_eps")) if mode == "ranked" else None
-    return Configuration(mode, str(record.get("type_k", "unknown")), whole(record.get("n_depth")), eps=eps)
+    eps, force = (number(record.get(name)) if mode == "ranked" else None for name in ("art_eps", "art_force"))
+    return Configuration(mode, str(record.get("type_k", "unknown")), whole(record.get("n_depth")), eps=eps, force=force or None)
 
 
 def take_run(row: Row, line: Line) -> None:
@@ -173,7 +191,7 @@ def take_prediction(row: Row, line: Line) -> None:
 def split_time(row: Row, rows: dict[Key, Row]) -> None:
     """A token at depth d takes what it takes at depth 0 (the weights), and the rest is attention."""
     bandwidth, row.bandwidth_share = row.bandwidth_share, None
-    empty = rows.get(Key(**{**asdict(row.key), "depth": 0, "extra": row.key.extra}))
+    empty = rows.get(replace(row.key, depth=0))
     if not row.key.test.startswith("tg") or empty is None or empty.token_ms is None or row.token_ms is None:
         return
     row.weights_ms = empty.token_ms
@@ -201,6 +219,13 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < 1e300 else None  # not for NaN either
 
 
+def number_in(text: str) -> float | None:
+    try:
+        return number(float(text))
+    except ValueError:
+        return None
+
+
 def whole(value: Any) -> int:
     return int(number(value) or 0)
 
@@ -216,7 +241,9 @@ def share(value: Any, otherwise: float | None) -> float | None:
 
 
 def heat(value: Any) -> list[list[float]] | None:
-    """art_layers: for each layer the read share of each KV head; a layer may be one number."""
+    """art_layers: for each layer the read share of each KV head; a layer may be one number, the whole a text of them."""
+    if isinstance(value, str):
+        value = [[number_in(head) for head in layer.split("/")] for layer in value.split(",")]
     if not isinstance(value, list) or not value:
         return None
     return [[number(head) or 0.0 for head in layer] if isinstance(layer, list) else [number(layer) or 0.0] for layer in value]

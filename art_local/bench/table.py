@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from art_local.bench.summary import Row
 
@@ -30,8 +29,7 @@ def ratio(row: Row, rows: list[Row]) -> str:
 
 
 def baseline(row: Row, rows: list[Row]) -> Row | None:
-    wanted = replace(row.key, mode="off", eps=None)
-    return next((other for other in rows if other.key == wanted), None)
+    return next((other for other in rows if other.key == row.key.baseline), None)
 
 
 def milliseconds(value: float | None) -> str:
@@ -56,7 +54,7 @@ def percent(value: float | None) -> str:
 ALWAYS = ("test", "mode", "kv", "depth", "tokens/s")
 COLUMNS: dict[str, Callable[[Row, list[Row]], str]] = {
     "test": lambda row, rows: row.key.test,
-    "mode": lambda row, rows: row.key.mode + (f" eps {row.key.eps:g}" if row.key.eps is not None else ""),
+    "mode": lambda row, rows: row.key.setting,
     "kv": lambda row, rows: row.key.kv,
     "depth": lambda row, rows: str(row.key.depth),
     "batch": lambda row, rows: str(row.key.batch) if any(other.key.batch > 1 for other in rows) else "",

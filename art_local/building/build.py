@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from art_local import checkout
-from art_local.building import toolchain
+from art_local.building import origin, toolchain
 from art_local.building.presets import Preset
 from art_local.errors import UserError
 
@@ -43,6 +43,7 @@ def build(preset: Preset, jobs: int | None = None, watch: Watch = lambda step: N
         if needs_configuration(preset):
             run(configure_command(preset), preset, record, log, watch)
         run(build_command(preset, jobs), preset, record, log, watch)
+    origin.note(preset)
     return time.monotonic() - begin
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from art_local import checkout
+from art_local.building import origin
 from art_local.building.machine import Machine, this_machine
 from art_local.building.toolchain import Tool, nvcc
 from art_local.errors import UsageError, UserError
@@ -65,15 +67,19 @@ def suited(machine: Machine | None = None, compiler: Tool | None = None) -> str:
     return "metal" if machine.cards else "cpu"
 
 
-def built(name: str | None = None, root: Path = checkout.ROOT) -> Preset:
-    """The build to use: the one asked for, else the one for this machine, else the only one there is."""
-    if name:
-        chosen = named(name, root)
-        if not chosen.is_built:
-            raise UserError(f"Preset '{name}' is not built yet; run 'art-local build --preset {name.removesuffix(STOCK)}'.")
-        return chosen
-    candidates = [suited()] + [known for known in preset_names(root) if not known.endswith(STOCK)]
-    for candidate in candidates:
-        if Preset(candidate, root).is_built:
-            return Preset(candidate, root)
-    raise UserError("Nothing is built yet; run 'art-local build'.")
+def warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
+
+
+def built(name: str | None = None, root: Path = checkout.ROOT, say: Callable[[str], None] = warn) -> Preset:
+    """The build to use: the one asked for, else the one for this machine, else the only one there is. What is out of date is said."""
+    candidates = [named(name, root).name] if name else [suited(), *(known for known in preset_names(root) if not known.endswith(STOCK))]
+    chosen = next((found for found in (Preset(one, root) for one in candidates) if found.is_built), None)
+    if chosen is None and name:
+        raise UserError(f"Preset '{name}' is not built yet; run 'art-local build --preset {name.removesuffix(STOCK)}'.")
+    if chosen is None:
+        raise UserError("Nothing is built yet; run 'art-local build'.")
+    for one in (chosen, chosen.twin):
+        if one.is_built and (sentence := origin.moved_on(one)):
+            say(sentence)
+    return chosen

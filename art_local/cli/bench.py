@@ -37,6 +37,7 @@ def bench(
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
     out: Annotated[Path | None, typer.Option(help="The results file; without it, a dated name under results/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
+    no_profile: Annotated[bool, typer.Option("--no-profile", help="Leave out what 'art-local tune' found for this model.")] = False,
     extra: Annotated[str, typer.Option(help="Further arguments for llama-bench, such as '-t 8 -ncmoe 20'.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
@@ -79,7 +80,7 @@ def bench(
     say = console(stderr=True).print
     subject = resolve(model, hf, say)
     with bench_progress() as watch:
-        done = measure(subject, chosen, out, preset=preset, resume=resume, watch=watch, say=say)
+        done = measure(subject, chosen, out, preset=preset, resume=resume, profiles=not no_profile, watch=watch, say=say)
     if json:
         rows = [row.as_dict() for row in done.rows]
         print(jsonlib.dumps({"file": str(done.path), "interrupted": done.interrupted, "baseline": done.baseline, "rows": rows}))

@@ -25,12 +25,14 @@ def compare(
     Example: art-local compare rtx3090.jsonl rtx4090.jsonl --price 700,1700
     """
     from art_local.bench import comparison
-    from art_local.bench.markdown import cells, headings
+    from art_local.bench.markdown import cells, footnotes, headings
     from art_local.bench.plot import picture, text_plot
     from art_local.cli.console import console, print_table
 
     widths, prices = per_file(bandwidth, "--bandwidth", files, 1e9), per_file(price, "--price", files)
-    results = [comparison.load(file, width, cost) for file, width, cost in zip(files, widths, prices, strict=True)]
+    comparison.refuse_repeated(files)
+    say = console(stderr=True).print
+    results = [comparison.load(file, width, cost, say) for file, width, cost in zip(files, widths, prices, strict=True)]
     results = comparison.told_apart(results)
     across = comparison.mode_pair(modes) if modes else None
     if len(results) > 1:
@@ -50,7 +52,7 @@ def compare(
         for result in results:
             out.print(f"{result.name}: {result.model}, {result.machine}")
         print_table(headings(pairs), [cells(pair, pairs) for pair in pairs])
-        for line in text_plot(results):
+        for line in [*footnotes(pairs), *text_plot(results)]:
             out.print(line, markup=False)
         if plot:
             out.print(f"plot      {plot}")

@@ -15,7 +15,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
 
     Example: art-local doctor
     """
-    from art_local.building import presets, toolchain
+    from art_local.building import origin, presets, toolchain
     from art_local.building.machine import this_machine
     from art_local.cli.console import console, size
 
@@ -27,10 +27,15 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     optional = [toolchain.compiler_cache()]
     preset = presets.suited(machine, cuda)
     ready = all(tool.found for tool in needed if tool is not cuda)
+    built = [one for one in map(presets.Preset, presets.preset_names()) if one.is_built]
     if json:
         tools = {tool.name: {"path": tool.path, "version": tool.version} for tool in needed + optional}
-        built = [name for name in presets.preset_names() if presets.Preset(name).is_built]
-        print(jsonlib.dumps({"machine": machine.as_dict(), "tools": tools, "preset": preset, "ready": ready, "built": built}, indent=2))
+        print(
+            jsonlib.dumps(
+                {"machine": machine.as_dict(), "tools": tools, "preset": preset, "ready": ready, "built": [one.name for one in built]},
+                indent=2,
+            )
+        )
     else:
         out = console()
         out.print(f"{'machine':<15} {machine.system}, {machine.processor}, {machine.cores} cores, {size(machine.memory)}")
@@ -43,6 +48,12 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
             out.print(
                 f"{tool.name:<15} {tool.version or 'found'}  {tool.path}" if tool.found else f"{tool.name:<15} missing: {tool.remedy}"
             )
+        for one in built:
+            made = origin.made_from(one)
+            what = f"series {made['series']}" if made.get("series") else f"commit {made['commit'][:12]}" if made.get("commit") else ""
+            out.print(f"{'built':<15} {one.name}  {what}".rstrip())
+            if sentence := origin.moved_on(one):
+                out.print(" " * 16 + sentence)
         out.print(f"{'preset':<15} {preset}" + ("" if presets.Preset(preset).is_built else "  (not built yet: art-local build)"))
         if preset == "cpu" and any(card.capability for card in machine.cards):
             out.print(" " * 16 + "There is an NVIDIA card but no nvcc: a build now would use the CPU only.")

@@ -21,7 +21,7 @@ def report(
     """
     import json as jsonlib
 
-    from art_local.bench.comparison import load, told_apart
+    from art_local.bench.comparison import load, refuse_repeated, told_apart
     from art_local.bench.page import page
     from art_local.bench.tested import is_eval, read_eval
     from art_local.cli.console import console
@@ -36,7 +36,9 @@ def report(
     tested = [row for file in files if is_eval(file) for row in read_eval(file)]
     from art_local.source.series import replace
 
-    text = page(told_apart([load(file) for file in benches]), tested)
+    refuse_repeated(files)
+    say = console(stderr=True).print
+    text = page(told_apart([load(file, say=say) for file in benches]), tested)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         replace(target, text.encode("utf-8", "replace"))

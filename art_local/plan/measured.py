@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from art_local.bench.prediction import read_prediction
 from art_local.bench.results import Line, read
 from art_local.building import machine
+from art_local.errors import UserError
 from art_local.plan.calibration import Calibration, Measurement, calibrate
 from art_local.plan.cards import Card, recognised
 from art_local.plan.memory import Model, Setting
@@ -107,7 +109,9 @@ class Evidence:
 def evidence(files: Sequence[Path], planned: Machine, kv_type: str) -> Evidence:
     found = Evidence()
     for file in files:
-        lines = [(line, one) for line in read(file) if (one := speed(line))]
+        if read_prediction(file):
+            raise UserError(f"{file} is a prediction; a plan follows measurements alone.")
+        lines = [(line, one) for line in read(file, found.said.append) if (one := speed(line))]
         judged = [(one, planned.misfit(line)) for line, one in lines]
         fitting = [one for one, reason in judged if not reason]
         reasons = [reason for _, reason in judged if reason]
