@@ -40,7 +40,7 @@ def test_an_unknown_command_suggests_one(run_cli: Cli) -> None:
 
 
 WRONG = {
-    2: ["build --preset no", "patches", "patches x", "bench --nonsense", "bench m --rounds 0", "plan m --ctx 3m", "report", "eval m --ctx x"],
+    2: ["build --preset no", "patches", "patches x", "bench --nonsense", "bench m --rounds 0", "plan m --ctx 3m", "report"],
     1: ["patches rebase no-such-revision", "inspect no-such-file.gguf", "compare no-such-file.jsonl", "plan no-such-file.gguf"],
 }
 

@@ -6,6 +6,7 @@ import builtins
 import json
 import math
 import random
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,10 +165,31 @@ def test_a_plan_is_a_side_of_a_comparison_and_marked(run_cli: Cli, tmp_path: Pat
     with pytest.raises(UserError, match="different models are not compared"):
         comparison.between([predicted, measured])
     name = "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"
-    name = "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"
     own = replace(measured, rows=[replace(row, key=replace(row.key, model=name)) for row in measured.rows])
     (pair,) = comparison.between([predicted, own])
     assert pair.verdict == "a prediction is part of it" and pair.base.median and 50 < pair.base.median < 300
+
+
+PREDICTIONS = sorted((Path(__file__).parents[1] / "docs" / "results" / "predictions").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", PREDICTIONS, ids=lambda file: file.stem)
+def test_the_predictions_of_this_repository_are_what_plan_says(run_cli: Cli, file: Path, tmp_path: Path) -> None:
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert kept["kind"] == "prediction" and "avg_ts" not in kept
+    again = run_cli(*shlex.split(kept["command"])[1:])
+    assert json.loads(again.stdout) == kept, "docs/results/predictions/README.md says how to make them again"
+    shown = run_cli("compare", str(file))
+    numbers = [line for line in shown.stdout.splitlines() if " @ d" in line]
+    assert numbers and all(line.count("(predicted)") == 2 and "a prediction is part of it" in line for line in numbers)
+    page = run_cli("report", str(file), "--out", str(tmp_path / "p.html"))
+    assert page.returncode == 0 and "predictions of a model, not measurements" in (tmp_path / "p.html").read_text(encoding="utf-8")
+    refused = run_cli("plan", "llama-3.1-8b", "--gpu", "3090", "--results", str(file))
+    assert refused.returncode == 1 and "is a prediction; a plan follows measurements alone" in refused.stderr
+
+
+def test_there_are_predictions_for_the_cards_that_people_have() -> None:
+    assert {file.name[:8] for file in PREDICTIONS} == {"rtx-3090", "rtx-4090"}
 
 
 def test_names_of_one_model() -> None:

@@ -40,7 +40,7 @@ class Facts:
 def identity(machine: dict[str, Any]) -> str:
     found = machine.get("cards")
     cards = ", ".join(str(card.get("name")) for card in found if isinstance(card, dict)) if isinstance(found, list) else ""
-    return f"{machine.get('processor')}; {cards}" if cards else str(machine.get("processor"))
+    return "; ".join(str(one) for one in (machine.get("processor"), cards) if one) or "unknown machine"
 
 
 def build_facts(build: Preset) -> dict[str, Any]:

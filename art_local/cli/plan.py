@@ -79,11 +79,14 @@ def fitted(model: Path, made: Plan) -> dict[str, dict[str, int]] | None:
 
 
 def as_dict(made: Plan) -> dict[str, object]:
+    import shlex
+    import sys
     from dataclasses import asdict
 
     speeds = {mode: {str(depth): round(1 / s, 2) for depth, s in row.items()} for mode, row in made.speeds.seconds.items()}
     return {
         "kind": "prediction",
+        "command": shlex.join(["art-local", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])]),
         "model": made.model.header.parts,
         "card": made.card.name,
         "gpus": made.count,
