@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -175,6 +176,8 @@ def test_the_scale_is_what_the_cache_type_costs() -> None:
     again = Evaluation(PLAN, SOURCE, evaluation.results)
     evaluate(again, opener, ("q8_0",), (EXACT,))
     assert opened == ["f16", "q8_0", "q8_0"], "the scale is known, f16 is not needed again"
+    evaluate(Evaluation(replace(PLAN, scale=False), SOURCE, Results.start(None, HEAD, False)), opener, ("q8_0",), (EXACT,))
+    assert opened[3:] == ["q8_0"], "nobody asked for the scale"
 
 
 def test_settings_are_named_apart() -> None:

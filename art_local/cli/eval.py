@@ -50,6 +50,9 @@ def eval(
     ] = None,
     force: Annotated[str | None, typer.Option(help="For tests: ranked with fixed shares instead of its stop rule, in percent.")] = None,
     seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
+    scale: Annotated[
+        bool, typer.Option("--scale/--no-scale", help="Also hold the quantised cache against f16: one more prefill a text.")
+    ] = True,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
     out: Annotated[Path | None, typer.Option(help="Results file (JSON); a .md and an .svg are written beside it.")] = None,
@@ -72,7 +75,7 @@ def eval(
     from art_local.eval.session import Request, measure
     from art_local.eval.setting import settings
 
-    plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed)
+    plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed, scale)
     chosen = settings(
         configuration.choices(modes, configuration.MODES, "--modes"),
         configuration.tolerances(eps) if eps else (),

@@ -24,9 +24,10 @@ def plan(
     samples: int,
     documents: Path | None,
     seed: int,
+    scale: bool = True,
 ) -> Plan:
     return Plan(
-        ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed
+        ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed, scale
     )
 
 

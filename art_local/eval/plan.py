@@ -31,6 +31,7 @@ class Plan:
     samples: int = 1
     documents: Path | None = None
     seed: int = 0
+    scale: bool = True  # a prefill more for each text: what the quantised cache itself costs
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "documents": self.documents.name if self.documents else None}

@@ -89,6 +89,8 @@ class Evaluation:
             self.scale[one.name] = exact_logits(decoder, one.tokens, self.plan.positions, EXACT)
 
     def lacks_scale(self, kv: str) -> bool:
+        if not self.plan.scale:
+            return False
         kept = [record for record in self.results.records if record["kind"] == "scale" and record["kv"] == kv]
         return len(kept) < self.plan.texts
 
