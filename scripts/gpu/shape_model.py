@@ -3,70 +3,97 @@
 
     python shape_model.py SHAPE OUT.gguf       SHAPE: a name in art_local/shapes, such as llama-3.1-8b
 
-The body is Q4_K, the output Q6_K. Layers share their random bytes on the way in, so a 70B takes seconds of arithmetic.
+The body is Q4_K, the output Q6_K. Layers share their random bytes and all cores write, so that a 70B (40 GB) takes as long as the disk
+does; in memory (/dev/shm) that is seconds.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import gguf
-import numpy as np
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
 
-SHAPES = Path(__file__).resolve().parent.parent.parent / "art_local" / "shapes"
-BLOCK = {"Q4_K": (144, slice(0, 4), np.float16([0.0008, 0.0008])), "Q6_K": (210, slice(208, 210), np.float16([0.00002]))}
+SCALES = {"q4_K": (slice(0, 4), (0.0008, 0.0008)), "q6_K": (slice(208, 210), (0.00002,))}  # where in a block, and how small
+PIECE = 64 << 20  # bytes that a thread writes at once
 
 
 class Weights:
     """Random blocks with small scales, made once per size."""
 
     def __init__(self) -> None:
-        self.random = np.random.default_rng(0)
-        self.made: dict[tuple[str, int, int], np.ndarray] = {}
+        import numpy
 
-    def matrix(self, kind: str, columns: int, rows: int) -> np.ndarray:
-        if (kind, columns, rows) not in self.made:
-            size, where, scales = BLOCK[kind]
-            blocks = self.random.integers(0, 256, size=(rows, columns // 256, size), dtype=np.uint8)
-            blocks[..., where] = scales.view(np.uint8)
-            self.made[kind, columns, rows] = blocks.reshape(rows, -1)
-        return self.made[kind, columns, rows]
+        self.np = numpy
+        self.random = numpy.random.default_rng(0)
+        self.made: dict[tuple[str, int], memoryview] = {}
+
+    def of(self, kind: str, size: int) -> memoryview:
+        if (kind, size) not in self.made:
+            self.made[kind, size] = memoryview(self.make(kind, size)).cast("B")
+        return self.made[kind, size]
+
+    def make(self, kind: str, size: int) -> Any:
+        np = self.np
+        if kind == "f32":
+            return np.ones(size // 4, np.float32)
+        block = {"q4_K": 144, "q6_K": 210}[kind]
+        where, scales = SCALES[kind]
+        blocks = self.random.integers(0, 256, size=(size // block, block), dtype=np.uint8)
+        blocks[:, where] = np.array(scales, np.float16).view(np.uint8)
+        return blocks.reshape(-1)
 
 
-def write(shape: dict, out: Path) -> None:
-    metadata = shape["metadata"]
-    writer = gguf.GGUFWriter(out, metadata["general.architecture"])
-    for key, value in metadata.items():
-        if key == "general.architecture":
-            continue
-        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}.get(type(value))
-        if add is None:
-            raise SystemExit(f"error: {key} is a list; this writes plain transformers only.")
-        add(key, value)
-    weights = Weights()
-    tensors = dict(shape["tensors"])
-    for layer in range(shape["layers"]):
-        tensors |= {f"blk.{layer}.{name}": size for name, size in shape["layer_tensors"].items()}
-    for name, size in tensors.items():
-        if len(size) == 1:
-            writer.add_tensor(name, np.ones(size, np.float32))
-        else:
-            kind = "Q6_K" if name == "output.weight" else "Q4_K"
-            writer.add_tensor(name, weights.matrix(kind, *size), raw_dtype=gguf.GGMLQuantizationType[kind])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+def write(shape: dict[str, Any], out: Path) -> None:
+    from art_local.model.header import padded
+    from art_local.model.hollow import NUMBER, gguf, info
+    from art_local.model.shape import expand
+
+    mix = {"*": "q4_K", "output.weight": "q6_K"}
+    header = expand({**shape, "quantizations": {"Q4_K_S": mix}}, out.name, "Q4_K_S")
+    infos, places, offset = [], [], 0
+    for tensor in header.tensors:
+        infos.append(info(tensor.name, tensor.shape, NUMBER[tensor.type.name], offset))
+        places.append((tensor, offset))
+        offset += padded(tensor.bytes, 32)
+    head = gguf(header.metadata, infos)
+    data, weights = padded(len(head), 32), Weights()
+    with out.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
+        file.write(head)
+        file.truncate(data + offset)
+        file.flush()
+
+        def put(raw: memoryview, at: int) -> None:
+            while raw:
+                done = os.pwrite(file.fileno(), raw[:PIECE], at)
+                raw, at = raw[done:], at + done
+
+        waiting = []
+        for tensor, place in places:
+            raw = weights.of(tensor.type.name, tensor.bytes)
+            waiting += [threads.submit(put, raw[i : i + PIECE], data + place + i) for i in range(0, len(raw), PIECE)]
+        for one in waiting:
+            one.result()
 
 
 def main() -> int:
-    if len(sys.argv) != 3 or not (SHAPES / f"{sys.argv[1]}.json").exists():
-        known = ", ".join(sorted(file.stem for file in SHAPES.glob("*.json")))
-        print(f"{__doc__}\nshapes: {known}", file=sys.stderr)
-        return 2
-    write(json.loads((SHAPES / f"{sys.argv[1]}.json").read_text()), Path(sys.argv[2]))
+    from art_local.model import shape
+
+    if len(sys.argv) != 3 or sys.argv[1] not in shape.names():
+        wanted = sys.argv[1:] in (["--help"], ["-h"])
+        print(f"{__doc__}\nshapes: {', '.join(shape.names())}", file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
+    try:
+        write(json.loads((shape.FOLDER / f"{sys.argv[1]}.json").read_text()), Path(sys.argv[2]))
+    except OSError as error:
+        Path(sys.argv[2]).unlink(missing_ok=True)
+        print(f"error: {sys.argv[2]} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 
