@@ -12,12 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from eval_stand_in import StandIn, spoken
 
+from art_local.cli import app
 from art_local.errors import UserError
 from art_local.eval import options, picture, session, summary
 from art_local.eval.decoding import first_difference
 from art_local.eval.plan import Plan
 from art_local.eval.results import Results, read
-from art_local.eval.run import Evaluation, evaluate
+from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.session import again, check_context, plain, policy_settings, write
 from art_local.eval.setting import EXACT, Setting, settings
 from art_local.eval.summary import Row, rows
@@ -167,8 +168,10 @@ def test_the_scale_is_what_the_cache_type_costs() -> None:
         decoders.append(StandIn() if kv == "f16" else Rounded())
         yield decoders[-1]
 
-    evaluation = Evaluation(PLAN, SOURCE, Results.start(None, HEAD, False))
+    steps: list[Step] = []
+    evaluation = Evaluation(PLAN, SOURCE, Results.start(None, HEAD, False), steps.append)
     evaluate(evaluation, opener, ("q8_0",), (EXACT,))
+    assert steps and all(step.total for step in steps), "nothing is done of nothing"
     assert opened == ["f16", "q8_0"] and decoders[1].prefills == 2 and evaluation.done == evaluation.total
     scale = summary.scales(evaluation.results.records)["q8_0"]
     assert scale.positions == 128 and 0 < scale.kld_mean.value < 1
@@ -206,6 +209,28 @@ def test_options_explain_themselves() -> None:
         with pytest.raises(UserError) as caught:
             wrong()
         assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--resume"], "--resume needs the file to go on with"),
+        (["--documents", "no-such-folder"], "--documents takes a folder with *.jsonl files; no-such-folder holds none"),
+        (["--budgets", "x"], "--budgets takes percents from 0 to 100"),
+        (["--budgets", "0,10"], "--budgets takes shares above 0"),
+        (["--text", "no-such-file.txt"], "no-such-file.txt could not be read"),
+    ],
+)
+def test_nonsense_is_refused_before_the_model_is_looked_at(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(session, "measure", never)
+    assert app.run(["eval", "model.gguf", *arguments]) in (1, 2)
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {sentence}") and told.count("\n") == 1
 
 
 def test_a_mode_that_did_not_run_is_named() -> None:

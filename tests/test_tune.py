@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from eval_stand_in import SHAPE, StandIn, spoken
 
+from art_local.cli import app
 from art_local.cli.tune import report
 from art_local.errors import UserError
 from art_local.eval.plan import Plan
@@ -16,6 +17,7 @@ from art_local.eval.policies import POLICIES, Reading
 from art_local.eval.setting import Setting
 from art_local.eval.texts import Text
 from art_local.eval.transformer import Array
+from art_local.model.hollow import gguf, info
 from art_local.tune import profile
 from art_local.tune.calibrate import Tuning
 from art_local.tune.profile import Profile
@@ -147,3 +149,15 @@ def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> Non
     with pytest.raises(UserError) as caught:
         profile.read(tmp_path / "p.json", "ab" * 32)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["", "file/profile.json"])
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder, and a folder that is a file: no build is needed to learn it."""
+    (tmp_path / "file").write_text("")
+    head = gguf({"general.architecture": "llama", "llama.context_length": 8192}, [info("token_embd.weight", [32], 0, 0)])
+    (tmp_path / "m.gguf").write_bytes(head + bytes(-len(head) % 32 + 128))
+    assert app.run(["tune", str(tmp_path / "m.gguf"), "--out", str(tmp_path / place)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: The profile could not be written to ") and told.count("\n") == 1
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]

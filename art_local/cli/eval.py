@@ -71,10 +71,16 @@ def eval(
 
     from art_local.bench import configuration
     from art_local.cli.eval_progress import eval_progress
+    from art_local.errors import UsageError
     from art_local.eval import options
     from art_local.eval.session import Request, measure
     from art_local.eval.setting import settings
+    from art_local.eval.texts import from_file
 
+    if resume and out is None:
+        raise UsageError("--resume needs the file to go on with: --out FILE.json")
+    for file in text or ():
+        from_file(file)  # better now than after the model is loaded
     plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed, scale)
     chosen = settings(
         configuration.choices(modes, configuration.MODES, "--modes"),
@@ -89,7 +95,7 @@ def eval(
         tuple(chosen),
         profile,
         options.named_policies(policies),
-        options.percents(budgets, "--budgets"),
+        options.budgets(budgets),
         tuple(text or ()),
         preset,
         threads,

@@ -107,24 +107,32 @@ def show(facts: dict[str, Any], found: Attention) -> None:
     if found.state_bytes:
         line("recurrent state", f"{size(found.state_bytes)} a sequence")
     out.print()
-    for first, last, text in runs(found):
-        line(f"layer {first}" if first == last else f"layers {first}-{last}", text)
+    for text, layers in alike(found).items():
+        line(f"{len(layers)} layer{'s' * (len(layers) > 1)}", f"{ranges(layers)}: {text}")
     taken = sum(layer.art for layer in found.layers)
     line("ART", f"applies to {taken} of {len(found.layers)} layers")
 
 
-def runs(found: Attention) -> list[tuple[int, int, str]]:
-    """Neighbouring layers that are alike, as one line; strict alternation stays as it is."""
-    rows: list[tuple[int, int, str]] = []
+def alike(found: Attention) -> dict[str, list[int]]:
+    """Layers by what is to be said of them."""
+    kinds: dict[str, list[int]] = {}
     for layer in found.layers:
         size = str(layer.k_size) if layer.k_size == layer.v_size else f"{layer.k_size}/{layer.v_size}"
         heads = f"{layer.heads} heads on {layer.kv_heads} KV heads of {size}, " if layer.kv_heads else ""
-        text = f"{layer.kind}: {heads}" + ("ART applies" if layer.art else f"no ART: {layer.reason}")
-        if rows and rows[-1][2] == text:
-            rows[-1] = (rows[-1][0], layer.index, text)
+        kinds.setdefault(f"{layer.kind}: {heads}" + ("ART applies" if layer.art else f"no ART: {layer.reason}"), []).append(layer.index)
+    return kinds
+
+
+def ranges(layers: list[int]) -> str:
+    """0-4, 6-10, 12-16 ... 60-61"""
+    found: list[list[int]] = []
+    for layer in layers:
+        if found and layer == found[-1][1] + 1:
+            found[-1][1] = layer
         else:
-            rows.append((layer.index, layer.index, text))
-    return rows
+            found.append([layer, layer])
+    names = [str(first) if first == last else f"{first}-{last}" for first, last in found]
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} ... {names[-1]}"
 
 
 def clean(text: object) -> str:

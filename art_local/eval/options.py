@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from art_local.bench.configuration import numbers
-from art_local.errors import UserError
+from art_local.errors import UsageError
 from art_local.eval.plan import Plan
 from art_local.eval.policies import POLICIES
 from art_local.eval.tasks import FAMILIES
@@ -26,6 +26,8 @@ def plan(
     seed: int,
     scale: bool = True,
 ) -> Plan:
+    if documents and not any(documents.glob("*.jsonl")):
+        raise UsageError(f"--documents takes a folder with *.jsonl files; {documents} holds none.")
     return Plan(
         ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed, scale
     )
@@ -48,7 +50,14 @@ def percents(text: str, option: str) -> tuple[float, ...]:
     except ValueError:
         found = (-1.0,)
     if not all(0 <= one <= 1 for one in found):
-        raise UserError(f"{option} takes percents from 0 to 100, such as 10,50,90, not '{text}'.")
+        raise UsageError(f"{option} takes percents from 0 to 100, such as 10,50,90, not '{text}'.")
+    return found
+
+
+def budgets(text: str) -> tuple[float, ...]:
+    found = percents(text, "--budgets")
+    if not all(found):
+        raise UsageError("--budgets takes shares above 0: a method that reads nothing is none.")
     return found
 
 
@@ -71,7 +80,7 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
     for part in (part.strip().lower() for part in text.split(",")):
         fitting = [name for name in known if name.lower() == part] or [name for name in known if name.lower().startswith(part)]
         if len(fitting) != 1:
-            raise UserError(f"{option} knows {', '.join(known)}, not '{part}'.")
+            raise UsageError(f"{option} knows {', '.join(known)}, not '{part}'.")
         found += fitting
     return tuple(dict.fromkeys(found))
 
@@ -79,5 +88,5 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
 def evicted(text: str) -> tuple[int, int]:
     sink, plus, window = text.partition("+")
     if not plus:
-        raise UserError(f"--evict takes the oldest and the newest cells to keep, such as 16+2048, not '{text}'.")
+        raise UsageError(f"--evict takes the oldest and the newest cells to keep, such as 16+2048, not '{text}'.")
     return numbers(sink, "--evict")[0], numbers(window, "--evict", 1)[0]

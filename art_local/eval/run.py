@@ -84,9 +84,12 @@ class Evaluation:
 
     def remember_scale(self, decoder: Decoder) -> None:
         """Exact attention on f16: its logits stay in memory until the quantised cache has been held against them."""
-        for one in text_prompts(self.plan, decoder, self.source):
+        prompts = list(text_prompts(self.plan, decoder, self.source))
+        self.total += len(prompts)
+        for one in prompts:
             decoder.prefill(one.tokens[: -self.plan.positions - 1], self.reading(one.name, SCALE))
             self.scale[one.name] = exact_logits(decoder, one.tokens, self.plan.positions, EXACT)
+            self.done += 1
 
     def lacks_scale(self, kv: str) -> bool:
         if not self.plan.scale:

@@ -75,6 +75,19 @@ def default_path(sha256: str) -> Path:
     return checkout.cache() / "profiles" / f"{sha256}.json"
 
 
+def check_writable(path: Path) -> None:
+    """Better now than after the tuning."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise UserError(f"The profile could not be written to {path}: {error.strerror or error}.") from None
+
+
 def write(profile: Profile, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     content = {"format": FORMAT, "made by": f"art-local tune {__version__}", **asdict(profile), "eps": list(profile.eps)}

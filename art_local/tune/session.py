@@ -37,6 +37,8 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
 
     model = resolve(order.model)
     facts = model.facts(say)
+    path = order.out or profile.default_path(facts["sha256"])
+    profile.check_writable(path)
     check_context(order.plan, facts["trained_context"])
     ranked = Setting(art.ArtParams(mode="ranked"))
     request = Request(model.path, order.plan, (order.kv,), (EXACT, ranked), preset=order.preset, threads=order.threads)
@@ -50,6 +52,5 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
         tuning = Tuning(decoder, texts(order.text, say), order.plan, layers, order.target, by_layer, order.ladder, say)
         tuned = tuning.run(model.path.name, facts["sha256"], order.kv)
     tuned = replace(tuned, profile=replace(tuned.profile, fingerprint=profile.fingerprint(model.path)))
-    path = order.out or profile.default_path(facts["sha256"])
     profile.write(tuned.profile, path)
     return tuned, path
