@@ -27,7 +27,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["build.sh", "measure.py", "pack.py", "prove.py", "shape_model.py"])
+@pytest.mark.parametrize("name", ["build.sh", "measure.py", "pack.py", "prove.py", "registers.py", "shape_model.py"])
 def test_help_says_how_to_call_it(name: str) -> None:
     command = ["bash"] if name.endswith(".sh") else [sys.executable]
     done = subprocess.run([*command, str(FOLDER / name), "--help"], capture_output=True, text=True, timeout=60)
