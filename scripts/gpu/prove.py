@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prove the builds of scripts/gpu/build.sh right, on a GPU machine without a network: tests, sanitizers, repeats, greedy tokens.
 
-    python prove.py WORK_FOLDER MODEL.gguf OUT_FOLDER [--steps ops,memcheck,racecheck,initcheck,repeat,greedy]
+    python prove.py WORK_FOLDER MODEL.gguf OUT_FOLDER [--steps ops,memcheck,racecheck,initcheck,repeat,greedy,ptx86]
                     [--device CUDA0] [--kv q8_0] [--prompt 4096] [--generate 200] [--repeats 100] [--limit 240] [--gap 0.2]
 
 ops        test-backend-ops -o ART on the device; then with ART_TEST_BREAK, where it has to fail
@@ -9,6 +9,7 @@ memcheck   compute-sanitizer on a selection of the same cases; so do racecheck a
 repeat     every case again and again (--repeats): output and counters must have the same bits
 greedy     tokens of the stock build against exact, and the counters of exact and ranked, through llama-server: whole model on
            the device, half of its layers, KV cache on the host, and two devices where there are two
+ptx86      the kernel lab, built as PTX of compute capability 8.6 and held to the shared memory of a 3090: right, and timed
 
 Where tokens differ from stock's, the step passes if at the first difference stock itself saw the two tokens less than --gap apart
 (logarithms of their probabilities): rounding decides there. A step that fails stops no other. One log a step, and summary.md.
@@ -35,7 +36,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-STEPS = ("ops", "memcheck", "racecheck", "initcheck", "repeat", "greedy")
+STEPS = ("ops", "memcheck", "racecheck", "initcheck", "repeat", "greedy", "ptx86")
 # One case for each kernel at least: modes, types and head sizes, masks with holes, lengths that are no multiple of anything.
 FEW = "input=(holes|peaked),.*head_size=(64|128|256),.*n_kv=(113|512|1001|4096|5003),|n_head=4,group=4,n_kv=65536"
 BROKEN = "mode=ranked,input=(graded|needle|peaked),.*n_kv=(4096|5003|8192),.*eps=-1"
@@ -171,6 +172,30 @@ class Proof:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+    # the kernels of a 3090 -----------------------------------------------------------------------------------------------
+
+    def ptx86(self) -> Iterator[Outcome]:
+        tree, lab = self.patched.parent.parent, self.out / "art-lab"
+        if not shutil.which("nvcc") or not (tree / "tests" / "art-lab.cu").exists():
+            yield Outcome("ptx86", None, "nvcc or the lab is not here")
+            return
+        build = ["nvcc", "-std=c++17", "-O3", "-gencode", "arch=compute_86,code=compute_86", "-I", str(tree / "ggml" / "src" / "ggml-cuda")]
+        with (self.out / "ptx86.log").open("a") as log:
+            for name, command in (
+                ("built", [*build, "-o", str(lab), str(tree / "tests" / "art-lab.cu")]),
+                ("right", [str(lab), "verify", "--quick", "--smem-limit", "100"]),
+                ("timed", [str(lab), "bench", "--quick", "--smem-limit", "100"]),
+            ):
+                log.write(f"$ {' '.join(command)}\n")
+                log.flush()
+                start = log.tell()
+                code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, timeout=self.chosen.limit).returncode
+                last = (self.out / "ptx86.log").read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()[-1:]
+                yield Outcome(f"ptx86, {name}", code == 0, last[0] if last else "")
+                if code:
+                    return
+        lab.unlink()
 
     # all of it -----------------------------------------------------------------------------------------------------------
 
