@@ -13,6 +13,7 @@ import pytest
 
 from art_local import checkout
 from art_local.cli.app import COMMANDS
+from art_local.cli.console import grid
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -120,3 +121,24 @@ def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
     done = subprocess.run(["bash", "-c", f"{shlex.quote(sys.executable)} -m art_local --help > /dev/full"], capture_output=True, text=True)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+MEASURED = "docs/results/2026-11-21-h200-llama-8b-shape.jsonl"
+
+
+def test_in_a_pipe_nothing_is_cut_whatever_columns_says(run_cli: Cli) -> None:
+    for command in (f"compare {MEASURED}", "inspect gpt-oss-20b", "plan llama-3.3-70b:Q4_K_S --gpu 3090", "patches status"):
+        wide, narrow = (run_cli(*command.split(), COLUMNS=columns) for columns in ("500", "30"))
+        assert wide.returncode == 0 and wide.stdout == narrow.stdout and "\u2026" not in wide.stdout
+    assert " 3.218 to 3.410         faster" in run_cli(*f"compare {MEASURED}".split()).stdout
+
+
+def test_a_narrow_terminal_gets_all_columns_in_two_tables() -> None:
+    headings, rows = ["name", *(f"column {number}" for number in range(9))], [["x" * 20, *map(str, range(9))], ["y", *"abcdefghi"]]
+    for width in (10, 40, 80, 120):
+        lines = list(grid(headings, rows, left=(0,), key=1, width=width))
+        assert all(len(line) <= max(width, 32) for line in lines)
+        assert sum(line.startswith("x" * 20) for line in lines) == sum(line.startswith("name") for line in lines)
+        text = " ".join(lines)
+        assert all(cell in text for cell in [*headings, *rows[0], *rows[1]])
+    assert len(list(grid(headings, rows, left=(0,), key=1, width=200))) == 4

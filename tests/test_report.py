@@ -20,6 +20,7 @@ from art_local.bench.chart import nice
 from art_local.bench.comparison import load
 from art_local.bench.configuration import Plan
 from art_local.bench.page import page
+from art_local.bench.summary import heat
 from art_local.eval.metrics import Comparison
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -57,7 +58,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         if line.get("art_mode") == "ranked":
             line["art_layers"] = HEADS
         if line["art_local"]["kind"] == "run":
-            line["art_local"]["memory"] = {"host": 1 << 30, "device": 9 << 30, "process": 8 << 30}
+            on_card = line["art_local"]["configuration"]["kv"] == "q8_0"
+            line["art_local"]["memory"] = {"host": 1 << 30, "device": 9 << 30, "process": 8 << 30} if on_card else {"host": 900 << 20}
     return lines
 
 
@@ -181,3 +183,14 @@ def test_the_command(run_cli: Cli, results: Write, tmp_path: Path) -> None:
     for odd in (tmp_path / "absent.jsonl", tmp_path):
         refused = run_cli("report", str(odd))
         assert refused.returncode == 1 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+def test_layers_may_be_told_as_text() -> None:
+    assert heat("1/0.5,0.25/x") == [[1.0, 0.5], [0.25, 0.0]] and heat("0.5,1") == [[0.5], [1.0]] and heat("") is None
+
+
+def test_a_prediction_in_the_headline_says_so(run_cli: Cli, tmp_path: Path) -> None:
+    plan = run_cli("plan", "llama-3.1-8b:Q4_K_M", "--gpu", "3090", "--json")
+    (tmp_path / "plan.json").write_text(plan.stdout, encoding="utf-8")
+    cards = re.findall(r'<div class="card">.*?</span>', page([load(tmp_path / "plan.json")]))
+    assert cards and all("predicted, not measured: " in card for card in cards)

@@ -60,11 +60,11 @@ def y_axis(top: float, y: Scale, title: str) -> list[str]:
 
 
 def x_axis(values: list[float], x: Scale, title: str) -> list[str]:
-    """A tick at each measured depth, as long as its number finds room; the deepest one always does."""
+    """A tick at each measured depth, as long as its number finds room; the deepest one and the first always do."""
     parts, taken = [], math.inf
     for value in reversed(values):
         parts.append(f'<line class="axis" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 5}"/>')
-        if taken - x(value) >= 44:
+        if taken - x(value) >= 44 and (value == values[0] or x(value) - x(values[0]) >= 36):
             taken = x(value)
             anchor = "end" if value == values[-1] and len(values) > 1 else "middle"
             parts.append(f'<text x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="{anchor}">{value:g}</text>')
@@ -77,7 +77,7 @@ def bar_chart(bars: Sequence[tuple[str, str, float, str]], title: str) -> str:
         return ""
     top = max(value for _, _, value, _ in bars) or 1
     left, row = 12 + 7.2 * max(len(label) for label, *_ in bars), 26
-    room = WIDTH - left - 110
+    room = WIDTH - left - 16 - 7.4 * max(len(words) for *_, words in bars)
     parts = []
     for place, (label, mode, value, words) in enumerate(bars):
         ink = colour(mode)

@@ -24,11 +24,11 @@ STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:24px 16px 64px}h1{font-size:1.6rem;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:40px 0 8px}h3{font-size:1rem;margin:20px 0 4px}p{margin:4px 0;color:var(--soft)}p,li{overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:20px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:12px;margin:20px 0}
 .card{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
 .card b{display:block;font-size:1.7rem;line-height:1.2}
 .card span{color:var(--soft);font-size:.875rem}.wide{overflow-x:auto}.wide svg{display:block;width:100%;
-min-width:440px;max-width:760px;height:auto}
+min-width:440px;max-width:560px;height:auto}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:8px 32px}.pair>section{min-width:0}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;margin:4px 0 0;padding:0;font-size:.875rem}
 .legend svg{width:22px;height:10px;margin-right:6px;min-width:0;display:inline}
@@ -76,7 +76,8 @@ def cards(results: Sequence[Result]) -> list[str]:
             if best := best_mode(result, kv):
                 times, row, base = best
                 words = f"{row.key.setting}, KV {kv}, at {row.key.depth:,} tokens: {row.median:.1f} tokens/s against {base.median:.1f}"
-                found.append((f"{times:.2f}x", " ".join([words, *told(result, results)])))
+                words = f"predicted, not measured: {words}" if row.predicted or base.predicted else words
+                found.append((f"{times:.2f}x", ", ".join([words, *told(result, results)])))
     inside = "".join(f'<div class="card"><b>{number}</b><span>{escape(words)}</span></div>' for number, words in found)
     return [f'<div class="cards">{inside}</div>'] if inside else []
 
@@ -149,9 +150,13 @@ def memory(results: Sequence[Result]) -> str:
             same = [other for other in rows if (other.key.setting, other.key.kv) == (row.key.setting, row.key.kv)]
             if row is max(same, key=lambda other: (other.key.depth * other.key.batch, other.key.depth)):
                 name = " ".join([row.key.setting, row.key.kv, *told(result, results)])
-                bars.append((name, row.key.mode, float(row.memory or 0), f"{(row.memory or 0) / 2**30:.2f} GiB, {where(row)}"))
+                bars.append((name, row.key.mode, float(row.memory or 0), f"{size(row.memory)}, {where(row)}"))
     drawn = bar_chart(bars, "peak memory")
     return f"<h2>Memory</h2>\n<p>Highest use at the deepest context.</p>\n{wide(drawn)}" if drawn else ""
+
+
+def size(count: int | None) -> str:
+    return f"{(count or 0) / 2**30:.2f} GiB" if (count or 0) >= 2**30 else f"{(count or 0) / 2**20:.0f} MiB"
 
 
 def told(result: Result, results: Sequence[Result]) -> list[str]:

@@ -45,7 +45,7 @@ def name(result: Result, row: Row, rows: list[tuple[Result, Row]]) -> str:
         parts.append(row.key.kv)
     if len({other.key.batch for _, other in rows}) > 1:
         parts.append(f"x{row.key.batch}")
-    if len({other.key.test for _, other in rows}) > 1:
+    if len({other.key.test for _, other in rows if not other.predicted}) > 1 and not row.predicted:
         parts.append(row.key.test)
     if len({id(one) for one, _ in rows}) > 1:
         parts.append(result.name)

@@ -242,7 +242,7 @@ def share(value: Any, otherwise: float | None) -> float | None:
 
 def heat(value: Any) -> list[list[float]] | None:
     """art_layers: for each layer the read share of each KV head; a layer may be one number, the whole a text of them."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         value = [[number_in(head) for head in layer.split("/")] for layer in value.split(",")]
     if not isinstance(value, list) or not value:
         return None

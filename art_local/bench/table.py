@@ -62,7 +62,7 @@ COLUMNS: dict[str, Callable[[Row, list[Row]], str]] = {
     "vs off": ratio,
     "weights ms": lambda row, rows: milliseconds(row.weights_ms),
     "attention ms": attention,
-    "KV GB/s": lambda row, rows: f"{row.kv_rate / 1e9:.3g}" if row.kv_rate else "",
+    "KV GB/s": lambda row, rows: f"{row.kv_rate / 1e9:.{1 if row.kv_rate > 1e11 else 2}f}" if row.kv_rate else "",
     "of bandwidth": lambda row, rows: percent(row.bandwidth_share),
     "read share": lambda row, rows: percent(row.read_share),
     "byte share": lambda row, rows: percent(row.byte_share),
