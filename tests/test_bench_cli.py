@@ -239,6 +239,6 @@ def test_a_real_bench_of_a_real_model(demo: Path, patched: Preset, stock: Preset
 
 @pytest.mark.built
 def test_a_real_batch(demo: Path, patched: Preset, stock: Preset, tmp_path: Path) -> None:
-    plan = Plan((16,), (), batches=(2,), rounds=1, generate=4)
-    (row,) = measure(demo, plan, tmp_path / "r.jsonl", preset="cpu", say=lambda text: None).rows
-    assert row.key.batch == 2 and row.samples, row.sentence
+    plan = Plan((0, 16), (), batches=(2,), rounds=1, generate=4)
+    rows = measure(demo, plan, tmp_path / "r.jsonl", preset="cpu", say=lambda text: None).rows
+    assert len(rows) == 2 and all(row.key.batch == 2 and row.samples for row in rows), rows[0].sentence

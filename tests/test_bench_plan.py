@@ -44,8 +44,10 @@ def test_the_stock_program_gets_no_art_flags() -> None:
 
 
 def test_batches_have_room_for_every_sequence() -> None:
-    line = " ".join(Configuration("off", depth=0, generate=16, batch=4).arguments("m", False))
-    assert "-c 68 -npp 1 -ntg 16 -npl 4 --output-format jsonl" in line
+    line = " ".join(Configuration("off", depth=512, generate=16, batch=4).arguments("m", False))
+    assert "-c 2112 -npp 512 -ntg 16 -npl 4 --output-format jsonl" in line
+    empty = " ".join(Configuration("off", depth=0, generate=4, batch=2).arguments("m", False))
+    assert "-c 256 -npp 1 -ntg 4 -npl 2" in empty, "the program warms up with 16 tokens a sequence"
 
 
 def test_a_configuration_survives_its_record_and_other_versions() -> None:

@@ -57,7 +57,7 @@ class Configuration:
             ]
         else:
             depth = max(self.depth, 1)  # it cannot start from an empty cache
-            context = self.batch * (depth + self.generate)
+            context = max(self.batch * (depth + self.generate), 256)  # its warm-up takes some tokens, too
             own = ["-c", str(context), "-npp", str(depth), "-ntg", str(self.generate), "-npl", str(self.batch), "--output-format", "jsonl"]
         return [*common, *own, *(self.art_arguments() if art else []), *self.extra]
 
