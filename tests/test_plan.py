@@ -128,6 +128,18 @@ def test_results_of_something_else_change_nothing_and_say_why(tmp_path: Path) ->
     assert other.speeds.seconds == plain and "9.37 GB of weights, this one 4.68 GB" in other.speeds.assumptions[-1]
 
 
+def test_odd_results_are_an_answer_or_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = load("llama-3.1-8b:Q4_K_S").weight_bytes
+    plain = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768).speeds.seconds
+    path = bench_file(tmp_path / "r", {0: 100.0}, "q5_1", size)
+    assert make("llama-3.1-8b:Q4_K_S", find("H200"), 32768, results=[path]).speeds.seconds == plain
+    for name, odd in (("avg_ts", 0), ("avg_ts", None), ("n_gen", None), ("type_v", [1]), ("gpu_info", 7), ("art_read_share", "x")):
+        line = json.loads(bench_file(tmp_path / "r", {0: 100.0}, "q8_0", size).read_text())
+        path.write_text(json.dumps({**line, name: odd}) + "\n")
+        assert run(["plan", "llama-3.1-8b:Q4_K_S", "--gpu", "H200", "--results", str(path)]) == 0, name
+        capsys.readouterr()
+
+
 def test_another_kv_type_tells_the_time_of_the_weights_alone(tmp_path: Path) -> None:
     size = load("llama-3.1-8b:Q4_K_S").weight_bytes
     plain = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768).speeds.seconds["stock"]

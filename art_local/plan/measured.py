@@ -11,6 +11,7 @@ from art_local.bench.prediction import read_prediction
 from art_local.bench.results import Line, read
 from art_local.building import machine
 from art_local.errors import UserError
+from art_local.model.attention import KV_TYPES
 from art_local.plan.calibration import Calibration, Measurement, calibrate
 from art_local.plan.cards import Card, recognised
 from art_local.plan.memory import Model, Setting
@@ -69,8 +70,8 @@ class Machine:
         if not isinstance(size, int) or abs(size - mine) > 0.01 * mine:
             has = f"{size / 1e9:.2f} GB of weights" if isinstance(size, int) else "no size of its weights"
             return f"its model ({line.get('facts', 'model', 'name') or record.get('model_type')}) has {has}, this one {mine / 1e9:.2f} GB"
-        layers = record.get("n_gpu_layers")
-        if not self.card.is_processor and isinstance(layers, int) and min(layers, self.placement.layers) != self.placement.ngl:
+        layers, most = record.get("n_gpu_layers"), self.placement.layers
+        if not self.card.is_processor and isinstance(layers, int) and min(layers if layers >= 0 else most, most) != self.placement.ngl:
             return f"it had {layers} layers on the card (-ngl), this plan has {self.placement.ngl}"
         return ""
 
@@ -85,14 +86,14 @@ def speed(line: Line) -> Speed | None:
     """None where a line is not about decoding one sequence."""
     record, mode = line.record, str(line.get("configuration", "mode") or line.record.get("art_mode") or "off")
     rate, generated, depth, share = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth", "art_read_share"))
-    kinds = {record.get("type_k"), record.get("type_v", record.get("type_k"))}
+    kinds = {str(record.get(name, record.get("type_k"))) for name in ("type_k", "type_v")}
     mode = "stock" if mode == "off" else mode
-    if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1:
+    if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1 or not kinds <= set(KV_TYPES):
         return None
     if not isinstance(rate, (int, float)) or not 0 < rate < 1e9 or not isinstance(generated, int) or not isinstance(depth, int):
         return None
     found = float(share) if isinstance(share, (int, float)) and 0 <= share <= 1 else None
-    return Speed(mode, str(kinds.pop()), depth, generated, 1 / rate, found) if generated > 0 and depth >= 0 else None
+    return Speed(mode, kinds.pop(), depth, generated, 1 / rate, found) if generated > 0 and depth >= 0 else None
 
 
 @dataclass
