@@ -107,6 +107,7 @@ class Session:
     n_batch: int = 512
     gpu_layers: int = 0
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    flash_attention: bool = True
 
     def __enter__(self) -> Session:
         llama = self.llama
@@ -121,7 +122,7 @@ class Session:
         parameters = llama.llama_context_default_params()
         parameters.n_ctx, parameters.n_batch, parameters.n_ubatch = self.n_ctx, self.n_batch, self.n_batch
         parameters.n_threads = parameters.n_threads_batch = self.threads
-        parameters.flash_attn_type = 1
+        parameters.flash_attn_type = int(self.flash_attention)
         parameters.type_k = parameters.type_v = KV_TYPES[self.kv]
         self.context = llama.llama_init_from_model(self.model, parameters)
         if not self.context:
