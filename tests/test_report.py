@@ -187,6 +187,7 @@ def test_the_command(run_cli: Cli, results: Write, tmp_path: Path) -> None:
 
 def test_layers_may_be_told_as_text() -> None:
     assert heat("1/0.5,0.25/x") == [[1.0, 0.5], [0.25, 0.0]] and heat("0.5,1") == [[0.5], [1.0]] and heat("") is None
+    assert heat("1/0.5,,0.25/1") == [[1.0, 0.5], [], [0.25, 1.0]] and heat(",,") is None
 
 
 def test_a_prediction_in_the_headline_says_so(run_cli: Cli, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def share(value: Any, otherwise: float | None) -> float | None:
 def heat(value: Any) -> list[list[float]] | None:
     """art_layers: for each layer the read share of each KV head; a layer may be one number, the whole a text of them."""
     if isinstance(value, str) and value:
-        value = [[number_in(head) for head in layer.split("/")] for layer in value.split(",")]
-    if not isinstance(value, list) or not value:
+        value = [[number_in(head) for head in layer.split("/") if head] for layer in value.split(",")]
+    if not isinstance(value, list) or not any(value):  # a layer that is not covered has no heads
         return None
     return [[number(head) or 0.0 for head in layer] if isinstance(layer, list) else [number(layer) or 0.0] for layer in value]
