@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -31,7 +32,7 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=600) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -44,13 +45,16 @@ class Server:
 
 
 @contextmanager
-def serving(patched: Preset, model: Path, *arguments: str) -> Iterator[Server]:
+def serving(patched: Preset, model: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fixed = ["-m", str(model), "--port", str(port), "-c", "1024", "-np", "1", "-t", "1", "-fa", "on", "--metrics", "--no-warmup"]
     process = subprocess.Popen(
-        [str(patched.program("llama-server")), *fixed, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(patched.program("llama-server")), *fixed, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
     )
     try:
         server = Server(port)
