@@ -260,8 +260,11 @@ def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
 
 
 @pytest.mark.built
-@pytest.mark.parametrize("fault", ["stop", "stale"])
+@pytest.mark.parametrize("fault", ["stop", "stale", "drift"])
 def test_a_broken_stop_rule_turns_the_op_tests_red(fault):
-    cases = "mode=ranked,input=(graded|needle|peaked),.*eps=-1"
-    assert run_ops(cases).returncode == 0
-    assert run_ops(cases, ART_TEST_BREAK=fault).returncode != 0
+    """drift: the last of the repeated runs sees another input, as if its bits depended on luck"""
+    cases = "mode=ranked,input=(graded|needle|peaked),.*n_kv=(4096|5003|8192),.*eps=-1"
+    assert run_ops(cases, ART_TEST_REPEAT="3").returncode == 0
+    broken = run_ops(cases, ART_TEST_REPEAT="3", ART_TEST_BREAK=fault)
+    assert broken.returncode != 0
+    assert ("run 3 of 3 gives another output" in broken.stdout) == (fault == "drift")

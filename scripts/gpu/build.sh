@@ -8,7 +8,7 @@ if [ $# -lt 2 ] || [ "${1#-}" != "$1" ]; then
 fi
 packed=$(realpath "$1"); work=$2; architectures=${3:-native}
 mkdir -p "$work"; cd "$work"
-targets="llama-bench llama-batched-bench llama-perplexity llama-server test-backend-ops llama-fit-params"
+targets="llama-bench llama-batched-bench llama-perplexity llama-server test-backend-ops llama-fit-params llama-quantize"
 
 # A packed tree has no git to ask which commit it is, and a git around it would name its own: both are told, and git is not asked.
 commit() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]][:12])' "$packed/series.json" "$1"; }
