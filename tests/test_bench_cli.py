@@ -106,6 +106,22 @@ def test_a_profile_of_the_model_is_used_and_said(place: Path, capsys: pytest.Cap
         assert "profile" not in capsys.readouterr().err and "layer-eps" not in Path(f"{flags[0]}.jsonl").read_text()
 
 
+def test_a_profile_that_cannot_be_used_is_said_and_left_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = profile.default_path(hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"format": 1}')
+    assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--out", "r.jsonl") == 0
+    assert "profile of this model is left out" in capsys.readouterr().err
+    assert "layer-eps" not in Path("r.jsonl").read_text()
+
+
+def test_a_forced_share_is_an_option_of_its_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--force", "0.2", "--out", "r.jsonl") == 0
+    assert "ranked forced to 20%" in capsys.readouterr().out
+    assert run("--depths", "0", "--extra=--art-force 0.2", "--out", "s.jsonl") == 2
+    assert "--force" in capsys.readouterr().err and not Path("s.jsonl").exists()
+
+
 def test_nothing_measured_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("cpu", "cpu-stock"):
         fake_programs(place / "build" / name / "bin", signal=9)

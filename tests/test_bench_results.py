@@ -62,7 +62,7 @@ def damaged(file: Path, **fields: Any) -> Path:
     good = [join('{"n_gen": 64, "n_depth": 0, "avg_ts": 1.0}', {"kind": "run", "round": number, "configuration": {}}) for number in (0, 1)]
     line = {"n_gen": 64, "n_depth": 0, "avg_ts": 1.0, "art_local": {"kind": "run", "round": 2, "configuration": {}}}
     for name, value in fields.items():
-        (line["art_local"]["configuration"] if name in ("depth", "mode") else line)[name] = value  # type: ignore[index]
+        (line["art_local"]["configuration"] if name in ("depth", "mode", "eps", "force", "layer_eps") else line)[name] = value  # type: ignore[index]
     file.write_text("\n".join([*good, json.dumps(line)]) + "\n", encoding="utf-8")
     return file
 
@@ -73,6 +73,9 @@ def damaged(file: Path, **fields: Any) -> Path:
         ("depth", "4096", 'its depth is "4096", not a whole number'),
         ("depth", -1, "its depth is -1, not a whole number"),
         ("mode", 7, "its mode is 7, not a name"),
+        ("eps", "0.1", 'its eps is "0.1", not a number from 0'),
+        ("force", -0.2, "its force is -0.2, not a number from 0"),
+        ("layer_eps", [0.1, None], "its layer_eps is .*, not a list of numbers from 0"),
         ("n_depth", "4096", 'its n_depth is "4096"'),
         ("n_gen", 6.5, "its n_gen is 6.5"),
         ("avg_ts", "fast", 'its avg_ts is "fast", not a number'),

@@ -106,6 +106,15 @@ def test_from_texts_to_a_profile() -> None:
     assert "tiny.gguf" in words and "held out" in words and "written: p.json" in words
 
 
+def test_each_kind_of_text_calibrates_and_checks() -> None:
+    kinds = ["prose", "code", "recall"] * 2
+    source = [Text(f"{kind} {number}", spoken(420, number), kind) for number, kind in enumerate(kinds)]
+    tuning = Tuning(Tolerant(), source, Plan(400, positions=48, texts=6), SHAPE.layers, 0.05, True)
+    calibrating, held_out = tuning.texts()
+    assert [text.kind for text in calibrating] == [text.kind for text in held_out] == kinds[:3]
+    assert not {text.name for text in calibrating} & {text.name for text in held_out}
+
+
 MADE = Profile("one.gguf", "ab" * 32, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2), {"kld": 0.001}, {"byte_share": 0.25})
 
 

@@ -81,7 +81,7 @@ class Configuration:
         eps, force = (float(fields[name]) if is_share(fields.get(name)) else None for name in ("eps", "force"))
         extra = [str(one) for one in fields["extra"]] if isinstance(fields.get("extra"), list) else []
         if len(extra) > 1 and extra[-2] == FORCE and is_share(found := as_number(extra[-1])):  # where it was kept at first
-            force, extra = found, extra[:-2]
+            force, extra = found if text.get("mode") == "ranked" else None, extra[:-2]
         layers = fields["layer_eps"] if isinstance(fields.get("layer_eps"), list) else []
         layer_eps = tuple(map(float, layers)) if all(map(is_share, layers)) else ()
         return cls(**text, **counts, eps=eps, force=force, layer_eps=layer_eps, extra=tuple(extra))
@@ -180,11 +180,11 @@ def choices(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
     return wanted
 
 
-def tolerances(text: str) -> tuple[float, ...]:
+def tolerances(text: str, option: str = "--eps") -> tuple[float, ...]:
     try:
         found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
     except ValueError:
         found = (-1.0,)
     if not all(0 <= one < 1e6 for one in found):
-        raise UsageError(f"--eps takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
+        raise UsageError(f"{option} takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art_local.bench.configuration import Configuration, is_count
+from art_local.bench.configuration import Configuration, is_count, is_share
 from art_local.errors import UserError
 
 Say = Callable[[str], Any]
@@ -189,6 +189,12 @@ def oddity(line: Line) -> str:
         for name in ("mode", "kv"):
             if not isinstance(configuration.get(name, ""), str):
                 return f"its {name} is {shown(configuration[name])}, not a name"
+        for name in ("eps", "force"):
+            if (value := configuration.get(name)) is not None and not is_share(value):
+                return f"its {name} is {shown(value)}, not a number from 0"
+        layers = configuration.get("layer_eps", [])
+        if not isinstance(layers, list) or not all(map(is_share, layers)):
+            return f"its layer_eps is {shown(layers)}, not a list of numbers from 0"
     elif configuration is not None:
         return f"its configuration is {shown(configuration)}, not an object"
     for name, value in counts.items():

@@ -16,6 +16,7 @@ from art_local.bench.rounds import Bench, Watch
 from art_local.bench.summary import Row, summarize
 from art_local.building import presets
 from art_local.building.machine import this_machine
+from art_local.errors import UserError
 from art_local.tune import profile
 
 
@@ -65,7 +66,11 @@ def measure(
 def tuned(plan: Plan, sha256: str, say: Callable[[str], Any]) -> Plan:
     """Mode ranked takes the tolerances that 'art-local tune' found for this model and KV type, unless others are asked for."""
     wanted = "ranked" in plan.modes and not plan.eps and plan.force is None
-    found = profile.find(sha256) if wanted else None
+    try:
+        found = profile.find(sha256) if wanted else None
+    except UserError as error:  # nobody asked for it by name
+        say(f"The profile of this model is left out: {error}")
+        found = None
     if found is None or found.kv not in plan.kvs:
         return plan
     say(f"ranked, KV {found.kv}: {found.describe()} (--no-profile leaves it out)")

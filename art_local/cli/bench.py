@@ -38,6 +38,9 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="The results file; without it, a dated name under results/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
     no_profile: Annotated[bool, typer.Option("--no-profile", help="Leave out what 'art-local tune' found for this model.")] = False,
+    force: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="For tests: the share that ranked reads, instead of its stop rule.")
+    ] = None,
     extra: Annotated[str, typer.Option(help="Further arguments for llama-bench, such as '-t 8 -ncmoe 20'.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
@@ -65,6 +68,8 @@ def bench(
         further = tuple(shlex.split(extra))
     except ValueError as error:
         raise UsageError(f"--extra cannot be read: {error}.") from None
+    if any(word.startswith(plan.FORCE) for word in further):
+        raise UsageError(f"--extra cannot carry {plan.FORCE}: it is --force of this command.")
     chosen = plan.Plan(
         depths=depth_list(depths) if depths is not None else plan.sweep(ctx, generate),
         modes=plan.choices(modes, plan.MODES, "--modes"),
@@ -75,6 +80,7 @@ def bench(
         generate=generate,
         prompt=prompt,
         reps=reps,
+        force=force,
         extra=further,
     )
     say = console(stderr=True).print

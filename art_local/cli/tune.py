@@ -25,7 +25,10 @@ def tune(
     ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.02,0.04,0.07,0.12,0.2,0.4",
     needles: Annotated[str, typer.Option(help="Lengths of the held-out needles, such as 2k,4k; 'none' leaves them out.")] = "ctx",
     depths: Annotated[str, typer.Option(help="Depths of the held-out needles in percent.")] = "10,50,90",
-    texts: Annotated[int, typer.Option(min=2, max=100, help="How many texts; the first half calibrates, the rest checks.")] = 6,
+    texts: Annotated[
+        int,
+        typer.Option(min=2, max=100, help="How many texts, prose, code and recall by turns; every other of a kind checks."),
+    ] = 6,
     text: Annotated[
         list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; may be given more than once.")
     ] = None,
@@ -46,15 +49,15 @@ def tune(
 
     from art_local.bench import configuration
     from art_local.cli.console import console
-    from art_local.errors import UserError
+    from art_local.errors import UsageError
     from art_local.eval import options
     from art_local.tune.session import Order
     from art_local.tune.session import tune as run
 
     (chosen_kv,) = configuration.choices(kv, (kv,) if kv in configuration.KV_TYPES else configuration.KV_TYPES, "--kv")
-    steps = tuple(sorted(configuration.tolerances(ladder)))
+    steps = tuple(sorted(configuration.tolerances(ladder, "--ladder")))
     if len(steps) < 2 or steps[0] != 0:
-        raise UserError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
+        raise UsageError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
     plan = options.plan(ctx, positions, texts, 0, needles, depths, "none", 1, None, 1)
     order = Order(model, plan, chosen_kv, target_kld, steps, tuple(text or ()), preset, threads, out)
     tuned, path = run(order, lambda line: print(line, file=sys.stderr))

@@ -34,13 +34,16 @@ class Plan:
     scale: bool = True  # a prefill more for each text: what the quantised cache itself costs
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "documents": self.documents.name if self.documents else None}
+        """What a resumed run must share; the scale can be added to any."""
+        fields = {name: value for name, value in asdict(self).items() if name != "scale"}
+        return {**fields, "documents": self.documents.name if self.documents else None}
 
 
 @dataclass(frozen=True)
 class TextPrompt:
     name: str
     tokens: list[int]
+    kind: str = "prose"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def text_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[T
                 return
             if len(tokens) < plan.context and found:
                 break  # shorter ones follow
-            yield TextPrompt(f"text {text.name}" + (f" part {number + 1}" if stretches > 1 else ""), window(tokens, plan.context, number))
+            part = f" part {number + 1}" if stretches > 1 else ""
+            yield TextPrompt(f"text {text.name}{part}", window(tokens, plan.context, number), text.kind)
             found += 1
 
 

@@ -130,7 +130,7 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
                 f"The build '{build.name}' cannot run mode '{setting.params.mode}' on this model; it can run {', '.join(able)}."
             )
     recorded = Checkout(build.root).recorded() or {}
-    return opener, {"build": build.name, "commit": recorded.get("commit", "")}
+    return opener, {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
 
 
 def tuned(request: Request, sha256: str, say: Callable[[str], None]) -> list[Setting]:

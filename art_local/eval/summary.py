@@ -112,7 +112,7 @@ def title(head: dict[str, Any], command: str) -> str:
             f"- model: `{model['name']}`, sha256 `{model['sha256']}`",
             f"- context {plan['context']} tokens, the last {plan['positions']} of {plan['texts']} text(s) decoded token by token;"
             f" seed {plan['seed']}; text: {head['source']}",
-            f"- build: {head['build']}; llama.cpp {head['commit'][:12]}",
+            f"- build: {head['build']}; series {head.get('series') or 'unknown'}, commit {head['commit'][:12]} of the patched tree",
             f"- command: `{command}`",
             "",
             "Each figure is against the baseline of its own row group (`exact` on the same cache), the interval is 95 %.",

@@ -39,6 +39,7 @@ CODE = (
 class Text:
     name: str
     content: str
+    kind: str = "prose"
     recall: int | None = None  # the seed of facts to hide in it, which its end recalls
 
 
@@ -62,7 +63,7 @@ def by_turns(found: list[Text]) -> list[Text]:
         turns.append(text)
         if number < len(CODE):
             turns.append(code(CODE[number]))
-            turns.append(Text(f"recall {number + 1}", hay[number * len(hay) // len(CODE) :] + hay, recall=number))
+            turns.append(Text(f"recall {number + 1}", hay[number * len(hay) // len(CODE) :] + hay, "recall", recall=number))
     return turns
 
 
@@ -70,7 +71,7 @@ def code(modules: Iterable[str]) -> Text:
     library = Path(sysconfig.get_path("stdlib"))
     parts = [library / f"{module}.py" for module in modules]
     content = "".join(part.read_text(encoding="utf-8") for part in parts if part.exists())
-    return Text(f"code of Python {sys.version_info.major}.{sys.version_info.minor} from {next(iter(modules))}", content)
+    return Text(f"code of Python {sys.version_info.major}.{sys.version_info.minor} from {next(iter(modules))}", content, "code")
 
 
 def from_file(file: Path) -> Text:

@@ -21,6 +21,8 @@ UPKEEP_US, RANKED_US, RANKED, RECORDS = 3, 17, 0.52, 0.31
 READ_SHARE, READ_FLOOR = 0.25, 1168  # tiles read at eps's default on real text; tokens that are always read
 # one core of an AMD EPYC: K and V elements a second of the stock kernel, bytes a second of ours
 CORE_STOCK = {"f16": 6.5e9, "q8_0": 4.7e9, "q4_0": 2.3e9}
+# there ranked reads everything below a number of cells, and ranking costs this share of reading all (SmolLM2-135M, 4k and 7k)
+CPU_MIN_CELLS, CPU_RANKING = 4096, 0.42
 CORE_EXACT = {"f16": 3.1e9, "q8_0": 2.2e9, "q4_0": 1.05e9}
 
 
@@ -52,10 +54,12 @@ def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: 
         exact = EXACT_US * 1e-6 + max(arithmetic, size / (card.bandwidth * EXACT_BYTES))
     if mode == "exact":
         return exact
+    if card.is_processor and cells < CPU_MIN_CELLS:
+        return exact
     part = read_share(cells) if share is None else share
     records = summary_bytes(layer, Setting(cells, kv_type, ranked=True))
     if card.is_processor:
-        ranked = (part * size + 2 * records) / size * exact
+        ranked = (part + CPU_RANKING) * exact
     else:
         ranked = RANKED_US * 1e-6 + size * part / (card.bandwidth * RANKED) + records / (card.bandwidth * RECORDS)
     everything = share >= 1 if share is not None else ranked > exact

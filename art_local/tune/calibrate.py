@@ -98,13 +98,14 @@ class Tuning:
         return Tuned(Profile(model, sha256, kv, self.plan.context, self.target, eps, found, check), search.best_uniform())
 
     def texts(self) -> tuple[list[TextPrompt], list[TextPrompt]]:
-        """Half of the stretches each, which share nothing."""
-        half = self.plan.texts // 2
+        """Of each kind the first, third ... calibrate and the others check; they share nothing."""
         found = list(text_prompts(self.plan, self.decoder, list(self.source)))
-        if len(found) < 2:
+        kinds = [[text for text in found if text.kind == kind] for kind in dict.fromkeys(text.kind for text in found)]
+        calibrating = [text for one in kinds for text in one[::2]]
+        held_out = [text for one in kinds for text in one[1::2]]
+        if not held_out:
             raise UserError(f"Tuning needs a second text of {self.plan.context} tokens to check on; take a longer one or a shorter --ctx.")
-        half = min(half, len(found) // 2)
-        return found[:half], found[half : 2 * half]
+        return calibrating, held_out
 
     def check(self, held_out: Sequence[TextPrompt], eps: Eps) -> dict[str, Any]:
         chosen = setting(eps, "chosen")

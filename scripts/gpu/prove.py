@@ -126,8 +126,12 @@ class Proof:
                 except (OSError, RuntimeError, KeyError, ValueError) as error:
                     yield Outcome(f"greedy, {place}", False, str(error))
                     continue
+                try:
+                    same, how = judged(stock, ours["exact"], self.chosen.gap)
+                except (IndexError, KeyError) as error:
+                    yield Outcome(f"greedy, {place}: exact against stock", False, f"an answer without its probabilities: {error}")
+                    continue
                 plain = plain or stock
-                same, how = judged(stock, ours["exact"], self.chosen.gap)
                 counted_ops = ours["exact"].ops > 0
                 yield Outcome(f"greedy, {place}: exact against stock", same and counted_ops, f"{how}; {ours['exact'].told()}")
                 if plain is not stock:
