@@ -28,7 +28,8 @@ def measured(patched: Preset, demo: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("eval")
     (folder / "text.txt").write_text(prose(5, 200))
     out = folder / "r.json"
-    arguments = ["eval", str(demo), "--ctx", "352", "--needles", "320", "--text", str(folder / "text.txt"), "--preset", "cpu", *OPTIONS]
+    text = ["--texts", "1", "--text", str(folder / "text.txt")]
+    arguments = ["eval", str(demo), "--ctx", "352", "--needles", "320", *text, "--preset", "cpu", *OPTIONS]
     command = [sys.executable, "-m", "art_local", *arguments, "--out", str(out)]
     # so small a context is read in full unless this says otherwise
     environment = {**os.environ, "GGML_ART_MIN_CELLS": "0"}
