@@ -35,7 +35,7 @@ class Machine:
 
 def this_machine() -> Machine:
     return Machine(
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
         architecture=platform.machine(),
         processor=processor(),
         cores=usable_cores(),
