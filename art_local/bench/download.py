@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art_local import checkout
-from art_local.errors import UsageError, UserError
-from art_local.model.locate import choose, listing
+from art_local.errors import UserError
+from art_local.model import hub
 
 if TYPE_CHECKING:
     import httpx
 
-NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 Say = Callable[[str], Any]
 
 
 def fetch(reference: str, say: Say) -> Path:
     """The file on this machine; of a model in parts, the first."""
-    import httpx
-
-    if not NAME.fullmatch(reference):
-        raise UsageError(f"-hf takes user/model or user/model:quant, not '{reference}'.")
-    repository, _, tag = reference.partition(":")
-    endpoint = (os.environ.get("MODEL_ENDPOINT") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    token = os.environ.get("HF_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(headers=headers, follow_redirects=True, timeout=60) as client:
-        names = choose(reference, listing(client, f"{endpoint}/api/models/{repository}/tree/main?recursive=true", repository), tag)
-        if all(here := [cached(repository, name) for name in names]) and here[0]:
+    repository = reference.partition(":")[0]
+    with hub.model(reference, timeout=60) as (client, files):
+        if all(here := [cached(repository, name) for name in files]) and here[0]:
             return here[0]
-        files = [download(client, f"{endpoint}/{repository}/resolve/main/{name}", target(repository, name), say) for name in names]
-        return files[0]
+        first, *_ = [download(client, url, target(repository, name), say) for name, url in files.items()]
+        return first
 
 
 def cached(repository: str, name: str) -> Path | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art_local.bench.download import NAME, fetch
+from art_local.bench.download import fetch
 from art_local.bench.identity import model_hash
 from art_local.errors import UserError
-from art_local.model import attention
+from art_local.model import attention, hub
 from art_local.model.header import Header
 from art_local.model.locate import load_file
 
@@ -49,7 +49,7 @@ class Model:
 def resolve(name: str | Path | None, hf: str | None = None, say: Callable[[str], Any] = print) -> Model:
     """A file, or a Hugging Face name where there is no such file."""
     path = Path(name or "").expanduser()
-    if hf is None and NAME.fullmatch(str(name)) and path.suffix != ".gguf" and not path.exists() and not path.parent.exists():
+    if hf is None and hub.NAME.fullmatch(str(name)) and path.suffix != ".gguf" and not path.exists() and not path.parent.exists():
         hf = str(name)
     if hf is not None:
         path = fetch(hf, say)
