@@ -16,7 +16,7 @@ from art_local.eval.plan import Plan, task_prompts, text_prompts
 from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Writer, holds, sentences
-from art_local.eval.texts import Text, by_turns, messages, prose, texts, window
+from art_local.eval.texts import Text, by_turns, messages, prose, texts
 
 
 def words(text: str) -> int:
@@ -111,8 +111,27 @@ def test_texts_are_stretches_of_the_context_and_do_not_overlap() -> None:
     found = list(text_prompts(Plan(1000, texts=3), StandIn(), source))
     assert [len(one.tokens) for one in found] == [1000] * 3
     assert len({tuple(one.tokens) for one in found}) == len({one.name for one in found}) == 3
-    with pytest.raises(UserError, match="shorter --ctx"):
-        window(list(range(10)), 11, 0)
+
+
+def test_files_take_turns_until_they_end(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text(prose(number, 400)[: 3500 - 1000 * number])
+    files = [tmp_path / "a" / "mine.txt", tmp_path / "b" / "mine.txt"]
+    source = texts(files)
+    found = list(text_prompts(Plan(1000, texts=9), StandIn(), source))
+    order = [("(1)", 0), ("(2)", 0), ("(1) part 2", 1), ("(2) part 2", 1), ("(1) part 3", 2)]
+    assert [one.name for one in found] == [f"text mine.txt {name}" for name, _ in order]
+    contents = [source[0].content if "(1)" in name else source[1].content for name, _ in order]
+    expected = [content[1000 * part : 1000 * part + 1000] for content, (_, part) in zip(contents, order, strict=True)]
+    assert [StandIn().text(one.tokens) for one in found] == expected
+    fewer = list(text_prompts(Plan(1000, texts=3), StandIn(), source))
+    assert [one.name for one in fewer] == [one.name for one in found[:3]]
+    assert not list(text_prompts(Plan(1000, texts=0), StandIn(), source))
+    with pytest.raises(UserError, match=r"mine.txt \(2\) has 2500 tokens"):
+        list(text_prompts(Plan(3000, texts=2), StandIn(), source))
+    with pytest.raises(UserError, match="twice"):
+        texts([files[0], files[1], tmp_path / "b" / ".." / "a" / "mine.txt"])
 
 
 def test_a_text_that_is_none_is_one_sentence(tmp_path: Path) -> None:

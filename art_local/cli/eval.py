@@ -28,9 +28,11 @@ def eval(
     ] = "off,ranked,stability",
     eps: Annotated[str | None, typer.Option(help="Tolerances of mode ranked, such as 0.005,0.02; without it, the default.")] = None,
     positions: Annotated[int, typer.Option(min=2, max=100_000, help="Positions of each text to compare, decoded token by token.")] = 64,
-    texts: Annotated[int, typer.Option(min=0, max=249, help="How many texts: prose, code and recalled facts by turns.")] = 3,
+    texts: Annotated[
+        int, typer.Option(min=0, max=249, help="How many: prose, code and recalled facts by turns, or stretches of --text.")
+    ] = 3,
     text: Annotated[
-        list[Path] | None, typer.Option(help="A text file of your own, also the haystack of the needles; may be given more than once.")
+        list[Path] | None, typer.Option(help="A text file of your own; several take turns. The first is also the haystack of the needles.")
     ] = None,
     greedy: Annotated[int, typer.Option(min=0, max=400, help="Greedy tokens to compare after each text.")] = 32,
     needles: Annotated[str, typer.Option(help="Lengths of the needle grid, such as 2k,4k; 'none' leaves it out.")] = "ctx/2",
@@ -75,12 +77,11 @@ def eval(
     from art_local.eval import options
     from art_local.eval.session import Request, measure
     from art_local.eval.setting import settings
-    from art_local.eval.texts import from_file
+    from art_local.eval.texts import own
 
     if resume and out is None:
         raise UsageError("--resume needs the file to go on with: --out FILE.json")
-    for file in text or ():
-        from_file(file)  # better now than after the model is loaded
+    own(text or ())  # better now than after the model is loaded
     plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed, scale)
     chosen = settings(
         configuration.choices(modes, configuration.MODES, "--modes"),

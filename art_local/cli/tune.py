@@ -30,7 +30,7 @@ def tune(
         typer.Option(min=2, max=100, help="How many texts, prose, code and recall by turns; every other of a kind checks."),
     ] = 6,
     text: Annotated[
-        list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; may be given more than once.")
+        list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; several take turns.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,

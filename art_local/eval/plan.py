@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from art_local.eval.decoder import Decoder
 from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Task, Writer, sentences
-from art_local.eval.texts import Text, window
+from art_local.eval.texts import OWN, Text
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,25 @@ class TaskPrompt:
 
 
 def text_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TextPrompt]:
-    """Stretches of the whole context; of several texts each gives its beginning, of one text one stretch follows another."""
-    found = 0
+    return islice(stretches(plan.context, decoder, source), plan.texts)
+
+
+def stretches(context: int, decoder: Decoder, source: list[Text]) -> Iterator[TextPrompt]:
+    """Of the whole context: the first of each text, then the second of each, and so on while they last; none overlaps another."""
+    lasting: list[tuple[Text, list[int]]] = []
     for text in source:
-        tokens = decoder.tokens(text.content) if text.recall is None else recall(decoder.tokens, text.content, plan.context, text.recall)
-        stretches = max(1, len(tokens) // plan.context) if len(source) == 1 else 1
-        for number in range(stretches):
-            if found == plan.texts:
-                return
-            if len(tokens) < plan.context and found:
-                break  # shorter ones follow
-            part = f" part {number + 1}" if stretches > 1 else ""
-            yield TextPrompt(f"text {text.name}{part}", window(tokens, plan.context, number), text.kind)
-            found += 1
+        tokens = decoder.tokens(text.content) if text.recall is None else recall(decoder.tokens, text.content, context, text.recall)
+        if len(tokens) >= context:
+            lasting.append((text, tokens))
+            yield TextPrompt(f"text {text.name}", tokens[:context], text.kind)
+        elif text.kind == OWN:
+            raise UserError(f"{text.name} has {len(tokens)} tokens, and {context} are needed; take a longer one or a shorter --ctx.")
+    if not lasting:
+        raise UserError(f"None of the texts has {context} tokens; take a shorter --ctx, or a longer one by --text.")
+    for start in range(context, max(len(tokens) for _, tokens in lasting), context):
+        for text, tokens in lasting:
+            if len(stretch := tokens[start : start + context]) == context:
+                yield TextPrompt(f"text {text.name} part {start // context + 1}", stretch, text.kind)
 
 
 def task_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TaskPrompt]:

