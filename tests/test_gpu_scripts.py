@@ -12,8 +12,10 @@ from types import ModuleType
 import pytest
 
 from art_local.bench.configuration import Plan
+from art_local.bench.results import read
 from art_local.building.presets import Preset
 from art_local.checkout import ROOT
+from art_local.eval.texts import prose
 from art_local.model.locate import load_file
 
 FOLDER = ROOT / "scripts" / "gpu"
@@ -79,6 +81,19 @@ def test_prove_on_the_cpu(patched: Preset, stock: Preset, demo: Path, tmp_path: 
     }
     assert done.returncode == 0, done.stdout + done.stderr
     assert verdicts["ops"] == verdicts["ops, broken: stop"] == verdicts["ops, broken: stale"] == "pass"
+
+
+@pytest.mark.built
+def test_cpu_time_says_what_was_measured(patched: Preset, demo: Path, tmp_path: Path) -> None:
+    script, text, out = ROOT / "scripts" / "decode_cpu_time.py", tmp_path / "text.txt", tmp_path / "out.jsonl"
+    text.write_text(prose(1, 20))
+    command = [sys.executable, str(script), str(demo), str(text), "--preset", patched.name, "--depths", "16,0"]
+    out.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    head, *rows = read(out)
+    assert head.get("facts", "model", "name") == demo.name and head.get("facts", "started") and head.get("facts", "machine", "cores")
+    assert str(tmp_path) not in out.read_text()
+    assert [(row.record["depth"], row.record["mode"]) for row in rows] == [(d, m) for d in (16, 0) for m in ("off", "exact", "ranked")]
+    assert all(row.record["cpu_ms"] > 0 for row in rows)
 
 
 # models of a shape -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from art_local import checkout
 from art_local.bench.results import Line
 from art_local.building import origin
+from art_local.building.machine import this_machine
 from art_local.building.presets import Preset
 from art_local.errors import UserError
 from art_local.source.pin import read_pin
@@ -41,6 +42,13 @@ def identity(machine: dict[str, Any]) -> str:
     found = machine.get("cards")
     cards = ", ".join(str(card.get("name")) for card in found if isinstance(card, dict)) if isinstance(found, list) else ""
     return "; ".join(str(one) for one in (machine.get("processor"), cards) if one) or "unknown machine"
+
+
+def machine_facts(build: Preset) -> dict[str, Any]:
+    """A build for the processor has nothing to do with the cards that are there."""
+    found = this_machine().as_dict()
+    cards = found["cards"] if build.name.startswith(("cuda", "metal")) else []
+    return {**found, "cards": cards, "bandwidth": bandwidth(cards)}
 
 
 def build_facts(build: Preset) -> dict[str, Any]:

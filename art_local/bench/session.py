@@ -9,13 +9,12 @@ from typing import Any
 
 from art_local.bench.binaries import Binaries
 from art_local.bench.configuration import Plan
-from art_local.bench.facts import Facts, bandwidth, build_facts, file_name
+from art_local.bench.facts import Facts, build_facts, file_name, machine_facts
 from art_local.bench.model import Model, resolve
 from art_local.bench.results import Results
 from art_local.bench.rounds import Bench, Watch
 from art_local.bench.summary import Row, summarize
 from art_local.building import presets
-from art_local.building.machine import this_machine
 from art_local.errors import UserError
 from art_local.tune import profile
 
@@ -43,12 +42,10 @@ def measure(
     model = model if isinstance(model, Model) else resolve(model)
     build = presets.built(preset)
     binaries = Binaries(build)
-    machine = this_machine().as_dict()
-    machine["bandwidth"] = bandwidth(machine["cards"]) if build.name.startswith(("cuda", "metal")) else None
-    measured = machine if build.name.startswith(("cuda", "metal")) else {**machine, "cards": []}
-    path = out or Path("results") / file_name(model.path.name, measured)
+    machine = machine_facts(build)
+    path = out or Path("results") / file_name(model.path.name, machine)
     results = Results.start(path, resume, say)
-    facts = Facts(model.facts(say), measured, build_facts(build))
+    facts = Facts(model.facts(say), machine, build_facts(build))
     plan = tuned(plan, facts.model["sha256"], say) if profiles else plan
     trained, longest = facts.model["trained_context"], max(plan.depths) + plan.generate
     if trained and longest > trained:
