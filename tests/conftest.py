@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +34,15 @@ def built(name: str) -> Preset:
     preset = Preset(name)
     assert preset.is_built, f"tests marked 'built' need the preset {name}: make test builds it, make fast leaves them out"
     return preset
+
+
+def script(name: str) -> ModuleType:
+    """One of scripts/gpu as a module: they are no package."""
+    spec = importlib.util.spec_from_file_location(name, checkout.ROOT / "scripts" / "gpu" / f"{name}.py")
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import script
 
 from art_local.bench.configuration import Plan
 from art_local.bench.results import read
@@ -20,14 +20,6 @@ from art_local.eval.texts import prose
 from art_local.model.locate import load_file
 
 FOLDER = ROOT / "scripts" / "gpu"
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", ["build.sh", "measure.py", "pack.py", "prove.py", "registers.py", "shape_model.py"])

@@ -91,7 +91,7 @@ def test_memory_against_this_build(name: str, patched: Any, demo: Path, tmp_path
 def test_stock_speed_on_an_h200(kv: str) -> None:
     made = make("llama-3.1-8b:Q4_K_S", find("H200"), 131072, kv)
     for depth, speed in H200[kv].items():
-        seconds = made.speeds.seconds["stock"]
+        seconds = made.speeds.seconds["off"]
         assert 1 / seconds[depth] == pytest.approx(speed, rel=0.15), depth
 
 
@@ -112,8 +112,8 @@ def test_calibrated_on_one_depth_the_others_follow(kv: str, known: int, tmp_path
     results = bench_file(tmp_path / "r.jsonl", {known: H200[kv][known]}, kv, size)
     made = make("llama-3.1-8b:Q4_K_S", find("H200"), 131072, kv, results=[results])
     for depth, speed in H200[kv].items():
-        assert 1 / made.speeds.seconds["stock"][depth] == pytest.approx(speed, rel=0.15), depth
-    assert any("fitted to 1 measured speeds (stock)" in line for line in made.speeds.assumptions)
+        assert 1 / made.speeds.seconds["off"][depth] == pytest.approx(speed, rel=0.15), depth
+    assert any("fitted to 1 measured speeds (off)" in line for line in made.speeds.assumptions)
 
 
 def test_results_of_something_else_change_nothing_and_say_why(tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_odd_results_are_an_answer_or_a_sentence(tmp_path: Path, capsys: pytest.
 
 def test_another_kv_type_tells_the_time_of_the_weights_alone(tmp_path: Path) -> None:
     size = load("llama-3.1-8b:Q4_K_S").weight_bytes
-    plain = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768).speeds.seconds["stock"]
+    plain = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768).speeds.seconds["off"]
     path = bench_file(tmp_path / "kv", {0: 0.5 / plain[0], 32768: 1.0}, "f16", size)
     made = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768, results=[path])
-    assert made.speeds.seconds["stock"][0] == pytest.approx(2 * plain[0], rel=0.03)
-    assert made.speeds.seconds["stock"][32768] - made.speeds.seconds["stock"][0] == pytest.approx(plain[32768] - plain[0])
+    assert made.speeds.seconds["off"][0] == pytest.approx(2 * plain[0], rel=0.03)
+    assert made.speeds.seconds["off"][32768] - made.speeds.seconds["off"][0] == pytest.approx(plain[32768] - plain[0])
     assert "KV f16 there" in made.speeds.assumptions[-1]
 
 
@@ -156,10 +156,10 @@ def test_each_mode_has_its_own_attention_and_all_share_the_weights(tmp_path: Pat
     twice = bench_file(tmp_path / "c", {0: 100.0, 32768: 50.0}, "q8_0", size, "ranked")
     made = make("llama-3.1-8b:Q4_K_S", find("H200"), 32768, results=[twice]).speeds.seconds
     assert 1 / made["ranked"][32768] == pytest.approx(50, rel=0.03) and 1 / made["ranked"][0] == pytest.approx(100, rel=0.03)
-    grown = [row[32768] - row[0] for row in (made["stock"], plain["stock"])]
-    assert grown[0] == pytest.approx(grown[1]) and made["stock"][0] > 2 * plain["stock"][0]
-    found = calibrate([Measurement(("stock", "q8_0"), 1, 1, 4), Measurement(("stock", "q8_0"), 1, 3, 8)])
-    assert found.base == pytest.approx(2, rel=0.05) and found.attention["stock", "q8_0"] == pytest.approx(2, rel=0.05)
+    grown = [row[32768] - row[0] for row in (made["off"], plain["off"])]
+    assert grown[0] == pytest.approx(grown[1]) and made["off"][0] > 2 * plain["off"][0]
+    found = calibrate([Measurement(("off", "q8_0"), 1, 1, 4), Measurement(("off", "q8_0"), 1, 3, 8)])
+    assert found.base == pytest.approx(2, rel=0.05) and found.attention["off", "q8_0"] == pytest.approx(2, rel=0.05)
 
 
 MEASURED = Path(__file__).parents[1] / "docs" / "results" / "2026-11-21-h200-llama-8b-shape.jsonl"
@@ -206,7 +206,7 @@ def test_70b_on_one_24_gb_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert not memory["fits"] and told["largest_context"] == 0 and 30 < memory["ngl"] < 55
     assert memory["used"] <= 24 * GIB and memory["weights"] + memory["host_weights"] == pytest.approx(40.34e9, rel=0.01)
     # the 19 GB off the card cannot be read faster than main memory gives them
-    assert 1 < told["tokens_per_second"]["stock"]["0"] < 80e9 / memory["host_weights"]
+    assert 1 < told["tokens_per_second"]["off"]["0"] < 80e9 / memory["host_weights"]
     by_name = {one["what"]: one for one in told["alternatives"]}
     assert by_name["2 x RTX 3090"]["fits"] and by_name["2 x RTX 3090"]["tokens_per_second"] > 8
     assert not [name for name in by_name if "Q2" in name], "what fits but is of no use is no advice"
@@ -269,11 +269,11 @@ def test_modes_and_depths() -> None:
     made = make("llama-3.1-8b:Q4_K_S", find("4090"), 131072)
     for row in made.speeds.seconds.values():
         assert sorted(row.values()) == list(row.values()) and next(iter(row)) == 0 and list(row)[-1] == 131072
-    ranked, exact, stock = (made.speeds.seconds[mode][131072] for mode in ("ranked", "exact", "stock"))
-    assert ranked < exact < stock
+    ranked, exact, off = (made.speeds.seconds[mode][131072] for mode in ("ranked", "exact", "off"))
+    assert ranked < exact < off
     # never faster than the bytes that must be read
     weights = made.model.header.weight_bytes - made.model.input_bytes
-    assert made.speeds.seconds["stock"][0] > weights / made.card.bandwidth
+    assert made.speeds.seconds["off"][0] > weights / made.card.bandwidth
 
 
 def test_summaries_as_the_library_lays_them_out() -> None:
@@ -317,4 +317,4 @@ def test_every_shape_on_every_card() -> None:
     for name in names():
         for card in CARDS[:: len(CARDS) // 4]:
             made = make(name, card, 8192)
-            assert made.speeds.seconds["stock"][8192] > 0 and made.placement.used >= 0
+            assert made.speeds.seconds["off"][8192] > 0 and made.placement.used >= 0

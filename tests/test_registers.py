@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from types import ModuleType
-
 import pytest
+from conftest import script
 
 from art_local.building import toolchain
 from art_local.checkout import ROOT
@@ -16,22 +13,14 @@ from art_local.source.trees import Checkout
 WANTED = {"86": {128, 256}, "89": {64, 128}, "120": {128}}
 
 
-def registers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("registers", ROOT / "scripts" / "gpu" / "registers.py")
-    assert spec and spec.loader
-    module = sys.modules["registers"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.built
 @pytest.mark.skipif(not toolchain.nvcc().found, reason="nvcc is not here, so nothing is known about cards that are not at hand")
 def test_kernels_keep_their_registers_and_fit() -> None:
-    script = registers()
-    kernels, blocks = script.measured(Checkout(ROOT).apply(), WANTED)
+    registers = script("registers")
+    kernels, blocks = registers.measured(Checkout(ROOT).apply(), WANTED)
     assert {kernel.name for kernel in kernels["86"]} & {"attention_exact<q8_0, 128, 1>"}
     assert {block.entry for block in blocks} <= {kernel.name for each in kernels.values() for kernel in each}
-    assert script.faults(kernels, blocks) == []
+    assert registers.faults(kernels, blocks) == []
 
 
 REPORT = """
@@ -52,6 +41,6 @@ ptxas info    : Used 166 registers, used 13 barriers, {shared} bytes smem, 616 b
     ],
 )
 def test_a_report_is_judged(stack: int, spill: int, shared: int, faults: list[str]) -> None:
-    script = registers()
-    kernels = {"86": script.parsed(REPORT.format(stack=stack, spill=spill, shared=shared))}
-    assert script.faults(kernels, [script.Block("attention_exact<q8_0, 128, 2>", 100000, 4, 0)]) == faults
+    registers = script("registers")
+    kernels = {"86": registers.parsed(REPORT.format(stack=stack, spill=spill, shared=shared))}
+    assert registers.faults(kernels, [registers.Block("attention_exact<q8_0, 128, 2>", 100000, 4, 0)]) == faults

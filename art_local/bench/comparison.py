@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from art_local.bench.configuration import MODES
-from art_local.bench.facts import identity
+from art_local.bench.facts import machine_name
 from art_local.bench.interval import Ratio, paired, ratio
 from art_local.bench.prediction import read_prediction, same_model
 from art_local.bench.results import Line, Say, read
@@ -48,7 +48,7 @@ class Result:
     @property
     def machine(self) -> str:
         machine = self.fact("machine")
-        return identity(machine) if isinstance(machine, dict) else "unknown machine"
+        return machine_name(machine) if isinstance(machine, dict) else "unknown machine"
 
     @property
     def commands(self) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from art_local.errors import UsageError
+from art_local.quantity import number_in
 
 MODES = ("off", "exact", "stability", "ranked")
 KV_TYPES = ("q8_0", "q4_0", "f16")
@@ -80,7 +81,7 @@ class Configuration:
         counts = {name: fields[name] for name in ("depth", "generate", "prompt", "reps", "batch") if is_count(fields.get(name))}
         eps, force = (float(fields[name]) if is_share(fields.get(name)) else None for name in ("eps", "force"))
         extra = [str(one) for one in fields["extra"]] if isinstance(fields.get("extra"), list) else []
-        if len(extra) > 1 and extra[-2] == FORCE and is_share(found := as_number(extra[-1])):  # where it was kept at first
+        if len(extra) > 1 and extra[-2] == FORCE and is_share(found := number_in(extra[-1])):  # where it was kept at first
             force, extra = found if text.get("mode") == "ranked" else None, extra[:-2]
         layers = fields["layer_eps"] if isinstance(fields.get("layer_eps"), list) else []
         layer_eps = tuple(map(float, layers)) if all(map(is_share, layers)) else ()
@@ -99,13 +100,6 @@ def setting(mode: str, eps: float | None, force: float | None, layer_eps: tuple[
 
 def is_share(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
-
-
-def as_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return -1.0
 
 
 def is_count(value: object) -> bool:

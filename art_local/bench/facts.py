@@ -30,15 +30,19 @@ class Facts:
 
     def refuse_other(self, lines: list[Line]) -> None:
         """A file that is gone on with must stay about one thing."""
-        for name, own in (("model", self.model.get("sha256")), ("machine", identity(self.machine)), ("build", self.build.get("series"))):
+        for name, own in (
+            ("model", self.model.get("sha256")),
+            ("machine", machine_name(self.machine)),
+            ("build", self.build.get("series")),
+        ):
             for line in lines:
                 held = line.get("facts", name)
-                theirs = held and (identity(held) if name == "machine" else held.get("sha256" if name == "model" else "series"))
+                theirs = held and (machine_name(held) if name == "machine" else held.get("sha256" if name == "model" else "series"))
                 if theirs and own and theirs != own:
                     raise UserError(f"The results there are of another {name} ({theirs}, now {own}); name another file by --out.")
 
 
-def identity(machine: dict[str, Any]) -> str:
+def machine_name(machine: dict[str, Any]) -> str:
     found = machine.get("cards")
     cards = ", ".join(str(card.get("name")) for card in found if isinstance(card, dict)) if isinstance(found, list) else ""
     return "; ".join(str(one) for one in (machine.get("processor"), cards) if one) or "unknown machine"

@@ -16,6 +16,7 @@ from art_local.bench.table import footnotes, table
 from art_local.bench.tested import HEADINGS
 from art_local.bench.tested import cells as tested_cells
 from art_local.bench.theme import THEME
+from art_local.quantity import size
 
 if TYPE_CHECKING:
     from art_local.eval.summary import Row as Tested
@@ -153,10 +154,6 @@ def memory(results: Sequence[Result]) -> str:
                 bars.append((name, row.key.mode, float(row.memory or 0), f"{size(row.memory)}, {where(row)}"))
     drawn = bar_chart(bars, "peak memory")
     return f"<h2>Memory</h2>\n<p>Highest use at the deepest context.</p>\n{wide(drawn)}" if drawn else ""
-
-
-def size(count: int | None) -> str:
-    return f"{(count or 0) / 2**30:.2f} GiB" if (count or 0) >= 2**30 else f"{(count or 0) / 2**20:.0f} MiB"
 
 
 def told(result: Result, results: Sequence[Result]) -> list[str]:

@@ -32,7 +32,7 @@ def of_mode(plan: dict[str, Any], mode: str, speeds: dict[str, Any]) -> list[Lin
     assumptions = " ".join(map(str, plan.get("assumptions") or []))
     lines = []
     for depth, speed in speeds.items():
-        one = Configuration("off" if mode == "stock" else mode, str(plan.get("kv")), int(depth) if str(depth).isdigit() else 0)
+        one = Configuration(mode, str(plan.get("kv")), int(depth) if str(depth).isdigit() else 0)
         told = {"tokens_per_second": number(speed), "assumption": assumptions}
         lines.append(Line({}, {"kind": "prediction", "prediction": told, "configuration": one.as_dict(), "facts": facts}))
     return lines

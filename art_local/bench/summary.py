@@ -9,6 +9,7 @@ from typing import Any
 
 from art_local.bench.configuration import MODES, Configuration, setting
 from art_local.bench.results import Line
+from art_local.quantity import number_in
 
 
 @dataclass(frozen=True)
@@ -219,13 +220,6 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < 1e300 else None  # not for NaN either
 
 
-def number_in(text: str) -> float | None:
-    try:
-        return number(float(text))
-    except ValueError:
-        return None
-
-
 def whole(value: Any) -> int:
     return int(number(value) or 0)
 
@@ -243,7 +237,7 @@ def share(value: Any, otherwise: float | None) -> float | None:
 def heat(value: Any) -> list[list[float]] | None:
     """art_layers: for each layer the read share of each KV head; a layer may be one number, the whole a text of them."""
     if isinstance(value, str) and value:
-        value = [[number_in(head) for head in layer.split("/") if head] for layer in value.split(",")]
+        value = [[number(number_in(head)) for head in layer.split("/") if head] for layer in value.split(",")]
     if not isinstance(value, list) or not any(value):  # a layer that is not covered has no heads
         return None
     return [[number(head) or 0.0 for head in layer] if isinstance(layer, list) else [number(layer) or 0.0] for layer in value]

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from art_local.quantity import number_in
+
 
 @dataclass(frozen=True)
 class Card:
@@ -97,16 +99,8 @@ def parse_card(line: str) -> Card | None:
     if len(parts) != 5 or not parts[0]:
         return None
     name, mebibytes, capability, driver, power = parts
-    size = number(mebibytes)
-    return Card(name, int(size * 2**20) if size else None, capability or None, driver or None, number(power))
-
-
-def number(text: str) -> float | None:
-    """nvidia-smi writes [N/A] or [Not Supported] where it knows nothing."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    size = number_in(mebibytes)
+    return Card(name, int(size * 2**20) if size else None, capability or None, driver or None, number_in(power))
 
 
 def apple_cards() -> list[Card]:

@@ -43,12 +43,6 @@ def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Container
             yield ""
 
 
-def size(count: int | None) -> str:
-    if count is None:
-        return "memory unknown"
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
 def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

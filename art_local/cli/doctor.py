@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from art_local.quantity import size
+
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Say what this machine has, what is missing and how to get it, and which preset a build would take.
@@ -17,7 +19,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     """
     from art_local.building import origin, presets, toolchain
     from art_local.building.machine import this_machine
-    from art_local.cli.console import console, size
+    from art_local.cli.console import console
 
     machine = this_machine()
     cuda = toolchain.nvcc()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from art_local.quantity import size
+
 if TYPE_CHECKING:
     from art_local.model.attention import Attention
     from art_local.model.header import Header
@@ -80,7 +82,7 @@ def mix(header: Header) -> dict[str, dict[str, int]]:
 
 
 def show(facts: dict[str, Any], found: Attention) -> None:
-    from art_local.cli.console import console, size
+    from art_local.cli.console import console
 
     out = console()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from art_local.quantity import size
+
 if TYPE_CHECKING:
     from art_local.plan.plan import Alternative, Plan
 
@@ -116,16 +118,16 @@ def show(made: Plan) -> None:
     rows += [("compute buffers", place.compute), ("prefill scratch", place.scratch), ("display, driver, system", place.reserve)]
     for label, count in rows:
         if count:
-            out.print(f"  {label:<24} {gib(count):>10}")
-    out.print(f"  {'in use':<24} {gib(place.used):>10}  of {gib(place.capacity)}")
+            out.print(f"  {label:<24} {size(count):>10}")
+    out.print(f"  {'in use':<24} {size(place.used):>10}  of {size(place.capacity)}")
     if place.host_bytes:
-        out.print(f"  {'does not fit' if made.card.is_processor else 'in main memory':<24} {gib(place.host_bytes):>10}")
+        out.print(f"  {'does not fit' if made.card.is_processor else 'in main memory':<24} {size(place.host_bytes):>10}")
     for device, parts in (made.fitted or {}).items():
-        sizes = ", ".join(f"{part} {gib(count)}" for part, count in parts.items())
+        sizes = ", ".join(f"{part} {size(count)}" for part, count in parts.items())
         out.print(f"  llama-fit-params of our build, {device}: {sizes}")
     if made.speeds.seconds:
-        out.print("\nExpected tokens/s, a prediction, not a measurement:")
-        depths = list(made.speeds.seconds["stock"])
+        out.print("\nExpected tokens/s, a prediction, not a measurement (off: stock llama.cpp):")
+        depths = list(made.speeds.seconds["off"])
         cells = [[str(depth), *(f"{1 / row[depth]:.1f}" for row in made.speeds.seconds.values())] for depth in depths]
         print_table(["depth", *made.speeds.seconds], cells, left=())
     for line in made.speeds.assumptions:
@@ -139,7 +141,7 @@ def show(made: Plan) -> None:
 def alternative(one: Alternative, made: Plan) -> str:
     where = "in memory" if made.card.is_processor else "on the card"
     fits = f"all layers {where} up to context {one.context}" if one.context else "does not fit, either"
-    speed = f"; {one.tokens_per_second:.1f} tokens/s (stock) at depth {made.setting.context}" if one.tokens_per_second else ""
+    speed = f"; {one.tokens_per_second:.1f} tokens/s (off) at depth {made.setting.context}" if one.tokens_per_second else ""
     return f"{one.what}{f' ({one.note})' if one.note else ''}: {fits}{speed}"
 
 
@@ -153,13 +155,9 @@ def verdict(made: Plan) -> str:
     share = place.weights / max(place.weights + place.host_weights, 1)
     where = f"{max(place.ngl - 1, 0)} of {place.layers - 1} layers fit: -ngl {place.ngl}, {share:.0%} of the weights on the card"
     limit = f"It would fit up to context {made.largest}." if made.largest else "No context is short enough."
-    return f"It does not fit. {where}; {gib(place.host_bytes)} stay in main memory and set the pace. {limit}"
+    return f"It does not fit. {where}; {size(place.host_bytes)} stay in main memory and set the pace. {limit}"
 
 
 def largest(made: Plan) -> str:
     trained = made.model.context
     return f"{made.largest}, all it was trained for" if trained and made.largest >= trained else str(made.largest)
-
-
-def gib(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB"

@@ -87,7 +87,6 @@ def speed(line: Line) -> Speed | None:
     record, mode = line.record, str(line.get("configuration", "mode") or line.record.get("art_mode") or "off")
     rate, generated, depth, share = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth", "art_read_share"))
     kinds = {str(record.get(name, record.get("type_k"))) for name in ("type_k", "type_v")}
-    mode = "stock" if mode == "off" else mode
     if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1 or not kinds <= set(KV_TYPES):
         return None
     if not isinstance(rate, (int, float)) or not 0 < rate < 1e9 or not isinstance(generated, int) or not isinstance(depth, int):

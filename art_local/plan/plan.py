@@ -127,7 +127,7 @@ def consider(what: str, model: Model, card: Card, count: int, setting: Setting, 
     limit = largest_context(model, card, count, setting)
     if too_large(placement, card, host):
         return Alternative(what, False, limit, None, note)
-    seconds = predict(model, card, host, placement, setting.kv_type, [setting.context]).seconds["stock"][setting.context]
+    seconds = predict(model, card, host, placement, setting.kv_type, [setting.context]).seconds["off"][setting.context]
     return Alternative(what, placement.fits, limit, 1 / seconds, note)
 
 

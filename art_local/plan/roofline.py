@@ -11,7 +11,7 @@ from art_local.plan.cards import Card
 from art_local.plan.memory import Model, Setting, summary_bytes
 from art_local.plan.placement import Placement
 
-MODES = ("stock", "exact", "ranked")
+MODES = ("off", "exact", "ranked")  # off: upstream's kernels, here called stock
 # stock on a quantized cache: one block a query head, bound by arithmetic: K and V elements a second for each f32 flop/s (H200)
 VEC_RATE = 0.032
 VEC_BYTES = 0.70
@@ -45,7 +45,7 @@ def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: 
         return 0.0
     size = layer.bytes_per_cell(kv_type, kv_type) * cells
     elements = cells * layer.heads * (layer.k_size + (layer.v_size or layer.k_size))
-    if mode == "stock" or not layer.art:
+    if mode == "off" or not layer.art:
         return stock_seconds(card, kv_type, size, elements)
     if card.is_processor:
         exact = max(size / (card.cores * CORE_EXACT[kv_type]), size / card.bandwidth)
@@ -114,12 +114,12 @@ def assumptions(model: Model, card: Card, host: Card, placement: Placement, kv_t
     family = card.family
     said = [f"weights at {family.weights:.0%} of {card.bandwidth / 1e9:.0f} GB/s and {family.layer_us:.0f} us a layer ({family.basis})."]
     if card.is_processor:
-        stock, exact = CORE_STOCK[kv_type] / 1e9, CORE_EXACT[kv_type] / 1e9
-        said.append(f"attention on {card.cores} cores: stock {stock:g} billion elements, exact {exact:g} GB a second and core (AMD EPYC).")
+        off, exact = CORE_STOCK[kv_type] / 1e9, CORE_EXACT[kv_type] / 1e9
+        said.append(f"attention on {card.cores} cores: off {off:g} billion elements, exact {exact:g} GB a second and core (AMD EPYC).")
     else:
         told = f"f16 at {family.f16_kv:.0%} of the bandwidth" if kv_type == "f16" else f"arithmetic, {VEC_RATE:.3f} elements a flop (H200)"
         ours = f"{EXACT_BYTES:.0%} of the bandwidth or {EXACT_RATE[kv_type]:.3f} elements a flop, {EXACT_US} us a layer"
-        said.append(f"stock attention: {told}; exact: {ours} (H200).")
+        said.append(f"attention, off: {told}; exact: {ours} (H200).")
         said.append(
             f"ranked: tiles at {RANKED:.0%} of the bandwidth, summaries at {RECORDS:.0%}, {RANKED_US + UPKEEP_US} us a layer (H200)."
         )
