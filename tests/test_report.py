@@ -117,6 +117,9 @@ def test_a_failure_is_told(results: Write) -> None:
     assert "out of memory: ggml_backend_cpu: failed to allocate" in page([load(results())])
 
 
+EVAL = {"format": 1, "made by": "art-local eval 0", "model": {"name": "tiny.gguf"}, "plan": {"context": 512}}
+
+
 @pytest.fixture
 def tested(tmp_path: Path) -> Path:
     """What 'art-local eval' writes, in short."""
@@ -125,7 +128,7 @@ def tested(tmp_path: Path) -> Path:
     record = {"prompt": "a", "kind": "text", "kv": "q8_0", "setting": setting, "comparison": comparison.as_dict()}
     record |= {"diverged": None, "greedy": 0, "read_share": 0.31, "byte_share": 0.37, "by_head": HEADS, "length": 512}
     file = tmp_path / "eval.json"
-    file.write_text(json.dumps({"format": 1, "made by": "art-local eval 0", "records": [record]}), encoding="utf-8")
+    file.write_text(json.dumps({**EVAL, "records": [record]}), encoding="utf-8")
     return file
 
 
@@ -134,10 +137,30 @@ def test_quality_is_told(run_cli: Cli, results: Write, tested: Path, tmp_path: P
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "ranked eps 0.02" in text and "0.00200" in text and "37.0%" in text
     assert "ranked eps 0.02 q8_0, on text" in text
+    alone = run_cli("report", str(tested))
+    text = tested.with_suffix(".html").read_text(encoding="utf-8")
+    assert alone.returncode == 0 and "<h1>Quality of tiny.gguf</h1>" in text and "eval: quality of tiny.gguf, 512 tokens" in text
+    assert "37.0%" in text and "Speed" not in text and "All numbers" not in text
     tested.write_text(tested.read_text(encoding="utf-8").replace('"kv"', '"kw"'), encoding="utf-8")
     for files in ([str(tested)], [str(results()), str(tested)]):
         refused = run_cli("report", *files)
         assert refused.returncode == 1 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+NOTHING = [
+    ("", "holds no results"),
+    ('{"kind": "something else"}\n', "holds no results of a bench"),
+    (json.dumps({"art_local": {"kind": "failure", "configuration": {"mode": "off", "kv": "f16"}}}) + "\n", "every run in it failed"),
+    (json.dumps({**EVAL, "records": []}), "holds nothing measured"),
+]
+
+
+@pytest.mark.parametrize(("content", "sentence"), NOTHING)
+def test_a_file_without_a_measurement_makes_no_page(run_cli: Cli, tmp_path: Path, content: str, sentence: str) -> None:
+    (tmp_path / "r.jsonl").write_text(content, encoding="utf-8")
+    refused = run_cli("report", str(tmp_path / "r.jsonl"))
+    assert refused.returncode == 2 and refused.stderr.startswith("error: ") and sentence in refused.stderr
+    assert refused.stderr.count("\n") == 1 and not (tmp_path / "r.html").exists()
 
 
 @pytest.mark.parametrize("value", [0, 0.003, 0.99, 1, 7.3, 99.9, 100, 101, 12345])

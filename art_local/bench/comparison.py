@@ -104,7 +104,7 @@ def load(path: Path, bandwidth: float | None = None, price: float | None = None,
     rows = summarize(lines)
     result = Result(path.stem, lines, rows, bandwidth, price)
     if not result.measured:
-        raise UserError(f"{path} holds no speed: every run in it failed." if rows else f"{path} holds no results of a bench.")
+        raise UsageError(f"{path} holds no speed: every run in it failed." if rows else f"{path} holds no results of a bench.")
     models = {row.key.model for row in result.measured}
     if len(models) > 1:
         raise UserError(f"{path} is about several models ({', '.join(sorted(models))}); compare one at a time.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from typing import TYPE_CHECKING
 
 from art_local.bench.chart import bar_chart, heat_map, line_chart
 from art_local.bench.comparison import Result
@@ -13,13 +12,10 @@ from art_local.bench.markdown import machine
 from art_local.bench.series import Point, Series, speed_over_depth
 from art_local.bench.summary import Row
 from art_local.bench.table import footnotes, table
-from art_local.bench.tested import HEADINGS
+from art_local.bench.tested import HEADINGS, Tested
 from art_local.bench.tested import cells as tested_cells
 from art_local.bench.theme import THEME
 from art_local.quantity import size
-
-if TYPE_CHECKING:
-    from art_local.eval.summary import Row as Tested
 
 STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
@@ -45,18 +41,19 @@ DEPTH = "tokens in the context"
 
 
 def page(results: Sequence[Result], tested: Sequence[Tested] = ()) -> str:
-    title = f"Decoding speed of {results[0].model}"
-    parts = [heading(results), *cards(results), speed(results), time(results), memory(results), reading(results, tested)]
+    """Of speed, quality, or both."""
+    title = f"{'Decoding speed' if results else 'Quality'} of {', '.join(dict.fromkeys(one.model for one in results or tested))}"
+    parts = [heading(title, results, tested), *cards(results), speed(results), time(results), memory(results), reading(results, tested)]
     parts += [quality(tested), prefill(results), numbers(results), commands(results)]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
     body = "\n".join(part for part in parts if part)
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{THEME}{STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n'
 
 
-def heading(results: Sequence[Result]) -> str:
-    models = ", ".join(dict.fromkeys(result.model for result in results))
-    lines = [f"<h1>Decoding speed of {escape(models)}</h1>"]
+def heading(title: str, results: Sequence[Result], tested: Sequence[Tested]) -> str:
+    lines = [f"<h1>{escape(title)}</h1>"]
     lines += [f"<p>{escape(result.name)}: {escape(machine(result))}{escape(when(result))}</p>" for result in results]
+    lines += [f"<p>{escape(one.name)}: quality of {escape(one.model)}, {escape(one.context)} tokens</p>" for one in tested]
     if any(row.predicted for result in results for row in result.measured):
         lines.append(
             '<p class="note">Some numbers here are predictions of a model, not measurements. They are drawn dotted and marked.</p>'
@@ -156,8 +153,8 @@ def memory(results: Sequence[Result]) -> str:
     return f"<h2>Memory</h2>\n<p>Highest use at the deepest context.</p>\n{wide(drawn)}" if drawn else ""
 
 
-def told(result: Result, results: Sequence[Result]) -> list[str]:
-    return [result.name] if len(results) > 1 else []
+def told(one: Result | Tested, among: Sequence[Result] | Sequence[Tested]) -> list[str]:
+    return [one.name] if len(among) > 1 else []
 
 
 def where(row: Row) -> str:
@@ -168,8 +165,7 @@ def reading(results: Sequence[Result], tested: Sequence[Tested]) -> str:
     """What share of the cache the kernels read: over depth, and by layer and head where it is known."""
     drawn = [("over depth, random tokens", line_chart(share_over_depth(results), DEPTH, "% of the tiles", "read share over depth"))]
     maps = [(" ".join([row.key.label(), *told(one, results)]), row.layers or []) for one in results for row in deepest_heat(one)]
-    skipping = [row for row in tested if any(share < 1 for layer in row.by_head for share in layer)]
-    maps += [(f"{row.label} {row.kv}, on text", row.by_head) for row in skipping]
+    maps += [(" ".join([row.label, f"{row.kv}, on text", *told(one, tested)]), row.by_head) for one in tested for row in one.skipping]
     drawn += [(label, heat_map(heads, f"read share by layer and head, {label}")) for label, heads in maps]
     words = "Tiles read, of those a full pass would read. llama-bench decodes random tokens; a real text reads less."
     return section("Read share", words, drawn)
@@ -197,16 +193,17 @@ def share_over_depth(results: Sequence[Result]) -> list[Series]:
 
 def quality(tested: Sequence[Tested]) -> str:
     """Against exact attention on the same KV type, as 'art-local eval' measured it."""
-    if not tested:
-        return ""
-    words = "Against exact attention on the same KV type."
-    return f"<h2>Quality</h2>\n<p>{words}</p>\n" + grid([HEADINGS, *(tested_cells(row) for row in tested)], 3)
+    parts = ["<h2>Quality</h2>", "<p>Against exact attention on the same KV type.</p>"] if tested else []
+    for one in tested:
+        parts += [f"<h3>{escape(name)}</h3>" for name in told(one, tested)]
+        parts.append(grid([HEADINGS, *map(tested_cells, one.rows)], 3))
+    return "\n".join(parts)
 
 
 def numbers(results: Sequence[Result]) -> str:
-    parts = ["<h2>All numbers</h2>"]
+    parts = ["<h2>All numbers</h2>"] if results else []
     for result in results:
-        parts += [f"<h3>{escape(result.name)}</h3>"] if len(results) > 1 else []
+        parts += [f"<h3>{escape(name)}</h3>" for name in told(result, results)]
         headings, cells = table(result.rows)
         parts.append(grid([headings, *cells], 3))
         parts += [f'<p class="note">{escape(text)}</p>' for text in footnotes(result.rows)]

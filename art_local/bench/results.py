@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from art_local.bench.configuration import Configuration, is_count, is_share
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 Say = Callable[[str], Any]
 FORMAT = 1
@@ -169,7 +169,7 @@ def read(path: Path, say: Say = lambda text: None) -> list[Line]:
         raise UserError(f"{path} is a folder, not a results file.")
     numbered = [(number, parse(text)) for number, text in whole_lines(path, say)]
     if not numbered:
-        raise UserError(f"{path} holds no results.")
+        raise UsageError(f"{path} holds no results.")
     seen: dict[str, int] = {}
     for number, line in numbered:
         if odd := oddity(line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +21,34 @@ def is_eval(path: Path) -> bool:
         return False
 
 
-def read_eval(path: Path) -> list[Row]:
-    from art_local.errors import UserError
+@dataclass(frozen=True)
+class Tested:
+    """One eval's results file."""
+
+    name: str
+    model: str
+    context: str
+    rows: list[Row]
+
+    @property
+    def skipping(self) -> list[Row]:
+        return [row for row in self.rows if any(share < 1 for layer in row.by_head for share in layer)]
+
+
+def read_eval(path: Path) -> Tested:
+    from art_local.errors import UsageError, UserError
     from art_local.eval.results import read
     from art_local.eval.summary import rows
 
     try:
-        return rows(read(path).records)
+        found = read(path)
+        model, plan = found.head.get("model", {}), found.head.get("plan", {})
+        tested = Tested(path.stem, str(model.get("name", "unknown model")), str(plan.get("context", "unknown")), rows(found.records))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{path} is damaged, or of another version of 'art-local eval'.") from None
+    if not tested.rows:
+        raise UsageError(f"{path} holds nothing measured.")
+    return tested
 
 
 HEADINGS = ["KV", "setting", "read by", "read share", "byte share", "mean KLD", "99 % KLD", "same top-1", "needles found", "tasks solved"]

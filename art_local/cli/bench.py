@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from art_local.cli.context import tokens
+
 if TYPE_CHECKING:
     from art_local.bench.summary import Row
-
-
-def tokens(text: str) -> int:
-    """32768, or 32k."""
-    from art_local.bench.configuration import whole
-
-    return whole(str(text), "--ctx", 1)
 
 
 def bench(
     model: Annotated[str | None, typer.Argument(help="A GGUF file, or a Hugging Face name such as user/model:Q4_K_S.")] = None,
     hf: Annotated[str | None, typer.Option("--hf", "-hf", help="The model by its Hugging Face name.")] = None,
     ctx: Annotated[
-        int, typer.Option(parser=tokens, metavar="TOKENS", help="Context length: a sweep of depths up to it is measured.")
+        int, typer.Option(parser=tokens(1), metavar="TOKENS", help="Context length: a sweep of depths up to it is measured.")
     ] = 8192,
     depths: Annotated[str | None, typer.Option(help="Depths of your own, such as 0,4k,16k.")] = None,
     modes: Annotated[str, typer.Option(help="Modes beside the baseline: exact, stability, ranked.")] = "exact,ranked",

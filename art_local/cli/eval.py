@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from art_local.cli.context import tokens
+
 if TYPE_CHECKING:
     from art_local.eval.session import Measured
 
 
-def tokens(text: str) -> int:
-    """32768, or 32k."""
-    from art_local.bench.configuration import whole
-
-    return whole(str(text), "--ctx", 64)
-
-
 def eval(
     model: Annotated[Path, typer.Argument(help="A GGUF file.")],
-    ctx: Annotated[int, typer.Option(parser=tokens, metavar="TOKENS", help="Context length; up to what the model was trained on.")] = 4096,
+    ctx: Annotated[
+        int, typer.Option(parser=tokens(64), metavar="TOKENS", help="Context length, at most the one it was trained on.")
+    ] = 4096,
     kv: Annotated[str, typer.Option(help="KV types: q8_0, q4_0, f16. Quantised ones are also held against f16, as the scale.")] = "q8_0",
     modes: Annotated[
         str, typer.Option(help="Modes to hold against exact: ranked, stability, off (stock kernels: what rounding alone does).")

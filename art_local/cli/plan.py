@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from art_local.cli.context import tokens
 from art_local.quantity import size
 
 if TYPE_CHECKING:
     from art_local.plan.plan import Alternative, Plan
-
-
-def tokens(text: str) -> int:
-    """32768, or 32k."""
-    from art_local.bench.configuration import whole
-
-    return whole(str(text), "--ctx", 1)
 
 
 def plan(
@@ -28,7 +22,7 @@ def plan(
     gpus: Annotated[int, typer.Option(help="How many of them.")] = 1,
     ctx: Annotated[
         int | None,
-        typer.Option(parser=tokens, metavar="TOKENS", help="Context length. Default: 32k, or what the model was trained for if less."),
+        typer.Option(parser=tokens(1), metavar="TOKENS", help="Context length. Default: 32k, or what the model was trained for if less."),
     ] = None,
     kv: Annotated[str, typer.Option(help="Type of the KV cache: f16, q8_0 or q4_0.")] = "q8_0",
     memory: Annotated[float | None, typer.Option(help="GiB on the card, if not the table's.")] = None,

@@ -13,7 +13,7 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; without it, the first file's name with .html.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write one self-contained HTML page: speed over depth, time in attention, memory, read share, all numbers.
+    """Write one self-contained HTML page: speed over depth, time in attention, memory, read share, quality, all numbers.
 
     The page needs no network and follows the reader's choice of light or dark.
 
@@ -26,16 +26,13 @@ def report(
     from art_local.bench.tested import is_eval, read_eval
     from art_local.cli.console import console
     from art_local.errors import UserError
+    from art_local.source.series import replace
 
     target = out or files[0].with_suffix(".html")
     if target.resolve() in [file.resolve() for file in files]:
         raise UserError(f"{target} is one of the results; name another page by --out.")
     benches = [file for file in files if not is_eval(file)]
-    if not benches:
-        raise UserError("A report wants the results of a bench, too.")
-    tested = [row for file in files if is_eval(file) for row in read_eval(file)]
-    from art_local.source.series import replace
-
+    tested = [read_eval(file) for file in files if is_eval(file)]
     refuse_repeated(files)
     say = console(stderr=True).print
     text = page(told_apart([load(file, say=say) for file in benches]), tested)

@@ -8,18 +8,13 @@ from typing import Annotated
 
 import typer
 
-
-def tokens(text: str) -> int:
-    """32768, or 32k."""
-    from art_local.bench.configuration import whole
-
-    return whole(str(text), "--ctx", 64)
+from art_local.cli.context import tokens
 
 
 def tune(
     model: Annotated[Path, typer.Argument(help="A GGUF file.")],
     target_kld: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Mean KLD against exact, above rounding, that it may cost.")] = 0.002,
-    ctx: Annotated[int, typer.Option(parser=tokens, metavar="TOKENS", help="Context length to tune at.")] = 4096,
+    ctx: Annotated[int, typer.Option(parser=tokens(64), metavar="TOKENS", help="Context length to tune at.")] = 4096,
     kv: Annotated[str, typer.Option(help="KV type: q8_0, q4_0 or f16.")] = "q8_0",
     positions: Annotated[int, typer.Option(min=2, max=100_000, help="Positions that each choice is measured on.")] = 64,
     ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.02,0.04,0.07,0.12,0.2,0.4",
