@@ -79,11 +79,12 @@ def damaged(file: Path, **fields: Any) -> Path:
         ("n_depth", "4096", 'its n_depth is "4096"'),
         ("n_gen", 6.5, "its n_gen is 6.5"),
         ("avg_ts", "fast", 'its avg_ts is "fast", not a number'),
+        ("art_local", {"kind": "run", "format": 7}, "its format is 7, this version reads 1"),
         ("art_local", {"kind": "run", "configuration": []}, r"its configuration is \[\], not an object"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path: Path, field: str, value: Any, sentence: str) -> None:
-    with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 is damaged: {sentence}"):
+    with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 cannot be read: {sentence}"):
         read(damaged(tmp_path / "bad.jsonl", **{field: value}))
 
 

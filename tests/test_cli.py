@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from art_local import checkout
 from art_local.cli.app import COMMANDS
-from art_local.cli.console import grid
+from art_local.cli.console import Output, grid
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -142,3 +143,10 @@ def test_a_narrow_terminal_gets_all_columns_in_two_tables() -> None:
         text = " ".join(lines)
         assert all(cell in text for cell in [*headings, *rows[0], *rows[1]])
     assert len(list(grid(headings, rows, left=(0,), key=1, width=200))) == 4
+
+
+def test_a_narrow_terminal_indents_what_goes_on() -> None:
+    for width, expected in ((30, ["name  one two three four five", "      six"]), (80, ["name  one two three four five six"])):
+        out = Output(file=io.StringIO(), width=width)
+        out.paragraph("name  one two three four five six", hang=6)
+        assert out.file.getvalue().splitlines() == expected  # type: ignore[attr-defined]

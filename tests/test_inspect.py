@@ -240,4 +240,5 @@ def test_plain_when_piped_and_helpful(run_cli: Any) -> None:
     for command in ("inspect", "plan"):
         text = run_cli(command, "--help").stdout
         assert f"Example: art-local {command}" in text
+    assert "gemma-3-27b:Q4_K_M is a shape" in done.stdout and "chat template    " not in done.stdout
     assert len(shape.names()) == 10

@@ -18,6 +18,7 @@ from art_local.model.locate import load
 from art_local.plan import plan as planning
 from art_local.plan.calibration import Measurement, calibrate
 from art_local.plan.cards import CARDS, GIB, Card, find, processor, recognised
+from art_local.plan.machine import sized
 from art_local.plan.measured import parse_fit
 from art_local.plan.memory import Setting, compute_bytes, describe, record_bytes
 from art_local.plan.placement import largest_context, place
@@ -229,6 +230,8 @@ def test_no_speed_is_promised_for_what_memory_cannot_hold(capsys: pytest.Capture
     assert plan(capsys, "llama-3.3-70b:Q4_K_S", "--gpu", "3060", "--ram", "16")["tokens_per_second"] == {}
     assert run(["plan", "llama-3.3-70b:Q4_K_S", "--gpu", "3060", "--ram", "16"]) == 0
     assert "at no useful speed" in capsys.readouterr().out
+    known = planning.make(load("llama-3.3-70b:Q4_K_S"), small, 1, Setting(4096, ranked=True), small, [MEASURED])
+    assert any("changes nothing: it is of NVIDIA H200" in line for line in known.speeds.assumptions)
 
 
 def test_beyond_the_trained_context_there_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +300,29 @@ def test_this_machines_card() -> None:
     for driver, name in names.items():
         card = recognised(driver)
         assert (card.name if card else None) == name, driver
+
+
+def test_apple_shares_one_memory_and_runs_mode_off_alone() -> None:
+    made = make("llama-3.1-8b", find("M4 Max"), 32768)
+    assert list(made.speeds.seconds) == ["off"] and made.placement.summaries == 0
+    assert any("exact and ranked do not run on Apple GPUs yet" in line for line in made.speeds.assumptions)
+    small = make("qwen3-32b:Q8_0", find("M4 Max"), 32768)
+    assert not small.speeds.seconds and "at no useful speed" in small.warnings[0]
+    large = make("qwen3-32b:Q8_0", find("M4 Max", 100), 32768)
+    assert large.placement.fits and large.card.name == "M4 Max 100GB" and large.card.bandwidth == 546e9 and large.card.usable == 75 * GIB
+    # what a driver reports is what the GPU may use
+    assert sized(find("M1 Max"), 48 * GIB, 64 * GIB).usable == 48 * GIB
+    assert sized(find("RTX 3090"), 23 * GIB, 64 * GIB).memory == 23 * GIB
+
+
+def test_what_is_asked_of_cards_needs_a_card(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("art_local.plan.machine.this_machines", lambda bandwidth: (processor(64 * GIB, 80e9),) * 2)
+    for arguments, sentence in ((["--gpus", "2"], "this machine has none"), (["--memory", "12"], "this machine has none"),
+                                (["--gpu", "3090,4090"], "one kind of card")):  # fmt: skip
+        assert run(["plan", "llama-3.1-8b", *arguments]) == 2
+        assert sentence in capsys.readouterr().err
+    monkeypatch.setattr("art_local.plan.machine.this_machines", lambda bandwidth: (find("3090"), processor(64 * GIB, 80e9)))
+    assert plan(capsys, "llama-3.1-8b", "--memory", "12")["memory"]["capacity"] == 12 * GIB
 
 
 def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ DEPTH = "tokens in the context"
 def page(results: Sequence[Result], tested: Sequence[Tested] = ()) -> str:
     """Of speed, quality, or both."""
     title = f"{'Decoding speed' if results else 'Quality'} of {', '.join(dict.fromkeys(one.model for one in results or tested))}"
-    parts = [heading(title, results, tested), *cards(results), speed(results), time(results), memory(results), reading(results, tested)]
-    parts += [quality(tested), prefill(results), numbers(results), commands(results)]
+    parts = [heading(title, results, tested), *cards(results), speed(results), time(results), memory(results), quality(tested)]
+    parts += [reading(results, tested), prefill(results), numbers(results), commands(results)]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
     body = "\n".join(part for part in parts if part)
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{THEME}{STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n'
@@ -165,9 +165,9 @@ def reading(results: Sequence[Result], tested: Sequence[Tested]) -> str:
     """What share of the cache the kernels read: over depth, and by layer and head where it is known."""
     drawn = [("over depth, random tokens", line_chart(share_over_depth(results), DEPTH, "% of the tiles", "read share over depth"))]
     maps = [(" ".join([row.key.label(), *told(one, results)]), row.layers or []) for one in results for row in deepest_heat(one)]
-    maps += [(" ".join([row.label, f"{row.kv}, on text", *told(one, tested)]), row.by_head) for one in tested for row in one.skipping]
+    maps += [(", ".join([f"{row.label} {row.kv}", *told(one, tested), "on text"]), row.by_head) for one in tested for row in one.skipping]
     drawn += [(label, heat_map(heads, f"read share by layer and head, {label}")) for label, heads in maps]
-    words = "Tiles read, of those a full pass would read. llama-bench decodes random tokens; a real text reads less."
+    words = "Tiles read, of those a full pass would read." + (" llama-bench decodes random tokens; a real text reads less." * bool(results))
     return section("Read share", words, drawn)
 
 

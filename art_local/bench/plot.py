@@ -53,7 +53,7 @@ def picture(results: Sequence[Result], path: Path) -> None:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise UserError("Pictures are drawn by matplotlib, which is not installed: pip install 'art-local[plot]'.") from None
+        raise UserError("Pictures are drawn by matplotlib, which is not installed: pip install matplotlib.") from None
     pyplot.switch_backend("agg")
     kvs = list(dict.fromkeys(row.key.kv for result in results for row in result.measured))
     figure, grid = pyplot.subplots(1, len(kvs), figsize=(2 + 5 * len(kvs), 4.6), dpi=150, sharey=True, squeeze=False)

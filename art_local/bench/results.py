@@ -173,7 +173,7 @@ def read(path: Path, say: Say = lambda text: None) -> list[Line]:
     seen: dict[str, int] = {}
     for number, line in numbered:
         if odd := oddity(line):
-            raise UserError(f"{path}, line {number} is damaged: {odd}.")
+            raise UserError(f"{path}, line {number} cannot be read: {odd}.")
         first = seen.setdefault(identity(line), number)
         if first != number:
             raise UserError(f"{path}, line {number} repeats line {first}: a run counts once.")
@@ -183,6 +183,8 @@ def read(path: Path, say: Say = lambda text: None) -> list[Line]:
 def oddity(line: Line) -> str:
     """What is missing or unknown may be another version's; what is there must be of its kind, or a number would be made up for it."""
     configuration, record = line.get("configuration"), line.record
+    if line.get("format") not in (None, FORMAT):
+        return f"its format is {shown(line.get('format'))}, this version reads {FORMAT}"
     counts = {name: record.get(name) for name in ("n_depth", "n_gen", "n_prompt")} | {"round": line.get("round")}
     if isinstance(configuration, dict):
         counts |= {name: configuration.get(name) for name in ("depth", "generate", "prompt", "reps", "batch")}

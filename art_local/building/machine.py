@@ -103,11 +103,15 @@ def parse_card(line: str) -> Card | None:
     return Card(name, int(size * 2**20) if size else None, capability or None, driver or None, number_in(power))
 
 
+def wired(memory: int) -> int:
+    """What macOS lets the GPU take, without a limit of its own: about 2/3 of a small memory and 3/4 of a large one."""
+    return memory - memory // (4 if memory > 36 << 30 else 3)
+
+
 def apple_cards() -> list[Card]:
     if platform.system() != "Darwin" or platform.machine() != "arm64":
         return []
     limit = sysctl("iogpu.wired_limit_mb")
     total = memory()
-    # without a limit of its own the system grants the GPU about three quarters of the memory
-    granted = int(limit) * 2**20 if limit and limit != "0" else (total * 3 // 4 if total else None)
+    granted = int(limit) * 2**20 if limit and limit != "0" else (wired(total) if total else None)
     return [Card(sysctl("machdep.cpu.brand_string") or "Apple GPU", granted)]

@@ -52,8 +52,8 @@ def compare(
         for result in results:
             out.print(f"{result.name}: {result.model}, {result.machine}")
         print_table(headings(pairs), [cells(pair, pairs) for pair in pairs])
-        for line in [*footnotes(pairs), *text_plot(results)]:
-            out.print(line, markup=False)
+        for line in [*footnotes(pairs), *text_plot(results, min(60, out.width - 12))]:
+            out.paragraph(line)
         if plot:
             out.print(f"plot      {plot}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Container, Iterator, Sequence
 
 from rich.console import Console
@@ -13,8 +14,13 @@ class Output(Console):
         """A reader that leaves early is no failure: app.py ends quietly. Without an errno, which typer would take for one."""
         raise BrokenPipeError
 
+    def paragraph(self, text: str, hang: int = 0) -> None:
+        """What a terminal is too narrow for goes on below, indented under what it belongs to."""
+        width, indent = max(self.width, hang + 24), " " * hang
+        self.print(textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False), soft_wrap=True)
 
-def console(stderr: bool = False) -> Console:
+
+def console(stderr: bool = False) -> Output:
     """In a pipe no line is broken and nothing cut, whatever COLUMNS says."""
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() else 10_000

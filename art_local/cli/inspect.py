@@ -53,6 +53,7 @@ def as_dict(header: Header, found: Attention) -> dict[str, Any]:
         "weight_bytes": header.weight_bytes,
         "file_type": FILE_TYPES.get(number) if isinstance(number, int) else None,
         "quantization": mix(header),
+        "shape": not header.header_bytes,
         "parts": header.parts,
         "file_bytes": header.file_bytes,
         "chat_template": len(template) if isinstance(template, str) else None,
@@ -81,29 +82,36 @@ def mix(header: Header) -> dict[str, dict[str, int]]:
     return dict(sorted(types.items(), key=lambda item: -item[1]["bytes"]))
 
 
+def share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if 200 * part >= whole > 0 else "under 1%"
+
+
 def show(facts: dict[str, Any], found: Attention) -> None:
     from art_local.cli.console import console
 
     out = console()
 
     def line(label: str, text: object) -> None:
-        out.print(f"{label:<16} {clean(text)}", markup=False)
+        out.paragraph(f"{label:<16} {clean(text)}", hang=17)
 
     line("model", facts["name"] or "no name")
     line("architecture", facts["architecture"] or "not named")
     line("parameters", f"{facts['parameters'] / 1e9:.2f} billion")
     bits = 8 * facts["weight_bytes"] / max(facts["parameters"], 1)
-    types = ", ".join(f"{kind} {row['bytes'] / max(facts['weight_bytes'], 1):.0%}" for kind, row in facts["quantization"].items())
+    types = ", ".join(f"{kind} {share(row['bytes'], facts['weight_bytes'])}" for kind, row in facts["quantization"].items())
     line("quantization", f"{facts['file_type'] or 'not named'}, {size(facts['weight_bytes'])}, {bits:.2f} bits a weight: {types}")
-    line("files", f"{len(facts['parts'])}: {facts['parts'][0]}" + (" ..." if len(facts["parts"]) > 1 else ""))
-    line("chat template", f"{facts['chat_template']} characters" if facts["chat_template"] else "none")
+    if facts["shape"]:
+        line("files", f"none: {facts['parts'][0]} is a shape that comes with art-local, without weights, vocabulary and chat template")
+    else:
+        line("files", f"{len(facts['parts'])}: {facts['parts'][0]}" + (" ..." if len(facts["parts"]) > 1 else ""))
+        line("chat template", f"{facts['chat_template']} characters" if facts["chat_template"] else "none")
     line("trained context", facts["trained_context"] or "not named")
     line("rope", ", ".join(f"{key} {value}" for key, value in facts["rope"].items()) or "none")
     if found.unknown:
         line("KV cache", f"no number: {found.unknown}")
         line("ART", "unknown")
         return
-    for label, key in (("KV a token", "kv_bytes_per_token"), ("past windows", "kv_bytes_per_token_past_windows")):
+    for label, key in (("KV a token", "kv_bytes_per_token"), ("windows full", "kv_bytes_per_token_past_windows")):
         if label == "KV a token" or any(layer.window for layer in found.layers):
             line(label, ", ".join(f"{kind} {count} bytes" for kind, count in facts[key].items()))
     if found.state_bytes:

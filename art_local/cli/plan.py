@@ -40,7 +40,7 @@ def plan(
     from art_local.errors import UsageError
     from art_local.model.locate import load
     from art_local.plan import plan as planning
-    from art_local.plan.cards import GIB, find, processor
+    from art_local.plan.cards import GIB, find, processor, with_gib
     from art_local.plan.machine import RAM, this_machines
     from art_local.plan.memory import Setting
 
@@ -50,6 +50,10 @@ def plan(
     trained = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length")
     context = ctx if ctx is not None else min(32768, trained) if isinstance(trained, int) and trained > 0 else 32768
     card, host = (find(gpu, memory), processor(RAM, ram_bandwidth * 1e9)) if gpu is not None else this_machines(ram_bandwidth * 1e9)
+    if gpu is None and card.is_processor and (memory is not None or gpus > 1):
+        raise UsageError("--memory and --gpus are about cards, and this machine has none: name one by --gpu.")
+    if gpu is None and not card.is_processor:
+        card = with_gib(card, memory)
     if ram:
         host = replace(host, memory=int(ram * GIB))
         card = host if card.is_processor else card
@@ -103,10 +107,10 @@ def show(made: Plan) -> None:
 
     out, place = console(), made.placement
     name, cards = made.model.header.parts[0], f"{made.count} x {made.card.name}" if made.count > 1 else made.card.name
-    out.print(f"{name} on {cards}, context {made.setting.context}, KV {made.setting.kv_type}")
-    out.print(verdict(made))
+    out.paragraph(f"{name} on {cards}, context {made.setting.context}, KV {made.setting.kv_type}")
+    out.paragraph(verdict(made))
     for warning in made.warnings:
-        out.print(f"warning: {warning}")
+        out.paragraph(f"warning: {warning}", hang=9)
     out.print()
     rows = [("weights", place.weights), ("KV cache", place.kv), ("recurrent state", place.state), ("summaries (ranked)", place.summaries)]
     rows += [("compute buffers", place.compute), ("prefill scratch", place.scratch), ("display, driver, system", place.reserve)]
@@ -118,18 +122,19 @@ def show(made: Plan) -> None:
         out.print(f"  {'does not fit' if made.card.is_processor else 'in main memory':<24} {size(place.host_bytes):>10}")
     for device, parts in (made.fitted or {}).items():
         sizes = ", ".join(f"{part} {size(count)}" for part, count in parts.items())
-        out.print(f"  llama-fit-params of our build, {device}: {sizes}")
+        out.paragraph(f"  llama-fit-params of our build, {device}: {sizes}", hang=4)
     if made.speeds.seconds:
-        out.print("\nExpected tokens/s, a prediction, not a measurement (off: stock llama.cpp):")
+        out.print()
+        out.paragraph("Expected tokens/s, a prediction, not a measurement (off: stock llama.cpp):")
         depths = list(made.speeds.seconds["off"])
         cells = [[str(depth), *(f"{1 / row[depth]:.1f}" for row in made.speeds.seconds.values())] for depth in depths]
         print_table(["depth", *made.speeds.seconds], cells, left=())
     for line in made.speeds.assumptions:
-        out.print(f"- {line}")
+        out.paragraph(f"- {line}", hang=2)
     if made.alternatives:
         out.print("\nInstead:")
     for one in made.alternatives:
-        out.print("  " + alternative(one, made))
+        out.paragraph("  " + alternative(one, made), hang=4)
 
 
 def alternative(one: Alternative, made: Plan) -> str:
@@ -145,7 +150,7 @@ def verdict(made: Plan) -> str:
         fits = f"It fits. Largest context that fits: {largest(made)}." if place.fits else "It does not fit its memory."
         return f"No card was found: this is for the processor alone (--gpu plans for a card). {fits}"
     if place.fits:
-        return f"It fits: -ngl 99. Largest context that fits: {largest(made)}."
+        return f"It fits: -ngl {max(99, place.layers)}. Largest context that fits: {largest(made)}."
     share = place.weights / max(place.weights + place.host_weights, 1)
     where = f"{max(place.ngl - 1, 0)} of {place.layers - 1} layers fit: -ngl {place.ngl}, {share:.0%} of the weights on the card"
     limit = f"It would fit up to context {made.largest}." if made.largest else "No context is short enough."

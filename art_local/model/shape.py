@@ -39,8 +39,10 @@ def from_file(path: Path, quantization: str | None) -> Header:
             raise UserError(f"{path}: too long for a shape file.")
         shape = json.loads(path.read_text())
         return expand(shape, path.name, quantization)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a shape file: {type(error).__name__} {error}.") from None
+    except KeyError as error:
+        raise UserError(f"{path}: not a shape file: it has no {error}.") from None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not a shape file: {error}.") from None
 
 
 def quantizations(path: Path) -> dict[str, Any]:

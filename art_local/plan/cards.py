@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from art_local.building.machine import wired
 from art_local.errors import UsageError, UserError
 
 GIB = 1 << 30
+SYSTEM = 2 * GIB  # of main memory, kept by the system
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,12 @@ class Family:
     layer_us: float  # microseconds a layer that do not depend on any size
     f16_kv: float  # share of the bandwidth of the stock kernel on an f16 cache
     basis: str
+    art: bool = True  # whether the series has kernels for it
 
 
 CONSUMER = Family("GeForce", 0.80, 35, 0.90, "assumed from published llama.cpp results for the 3090, 4090 and 5090")
 SERVER = Family("data centre", 0.575, 65, 0.58, "fitted to stock llama.cpp measured on one H200")
-APPLE = Family("Apple", 0.62, 80, 0.60, "assumed from published llama.cpp results for M1 to M4")
+APPLE = Family("Apple", 0.62, 80, 0.60, "assumed from published llama.cpp results for M1 to M4", art=False)
 PROCESSOR = Family("processor", 0.75, 20, 0.60, "assumed; at most 6.5 GB/s a core, as one of an AMD EPYC reads")
 
 
@@ -56,9 +59,7 @@ def server(name: str, gib: float, gbs: float, tflops: float) -> Card:
 
 
 def apple(name: str, gib: int, gbs: float, tflops: float) -> Card:
-    # macOS lets the GPU wire about 2/3 of a small memory and 3/4 of a large one (iogpu.wired_limit_mb moves it)
-    share = 3 if gib > 36 else 2
-    return Card(f"{name} {gib}GB", gib * GIB, gbs * 1e9, tflops, APPLE, gib * GIB - gib * GIB * share // (share + 1), True)
+    return Card(f"{name} {gib}GB", gib * GIB, gbs * 1e9, tflops, APPLE, gib * GIB - wired(gib * GIB), True)
 
 
 CARDS = [
@@ -78,14 +79,30 @@ def find(query: str, memory: float | None = None) -> Card:
     """The card whose name holds the query's words in a row; of several the plainest, then the smallest. Memory in GiB overrides."""
     words = query.lower().replace("nvidia", "").replace("geforce", "").replace("apple", "").split()
     found = [card for card in CARDS if words and f" {' '.join(words)} " in f" {card.name.lower()} "]
+    if not found and ("," in query or "+" in query):
+        raise UsageError(f"--gpu takes one kind of card, not '{query}'; --gpus says how many of it.")
     if not found:
         raise UsageError(f"No card '{query}' in the table; it has {', '.join(card.name for card in CARDS)}.")
     card = min(found, key=lambda one: (len(one.name.split()), one.memory))
+    return with_gib(card, memory)
+
+
+def with_gib(card: Card, memory: float | None) -> Card:
     if memory is None:
         return card
     if not 1 <= memory <= 4096:
         raise UsageError("--memory takes 1 to 4096 GiB.")
-    return replace(card, memory=int(memory * GIB))
+    return with_memory(card, int(memory * GIB))
+
+
+def with_memory(card: Card, memory: int) -> Card:
+    """Apple's chips come with several sizes of memory, which their drivers do not name, and more than one bandwidth."""
+    if not card.unified:
+        return replace(card, memory=memory)
+    chip = card.name.rpartition(" ")[0]
+    alike = [one for one in CARDS if one.unified and one.name.rpartition(" ")[0] == chip]
+    nearest = min(alike, key=lambda one: abs(one.memory - memory))
+    return replace(nearest, name=f"{chip} {memory // GIB}GB", memory=memory, reserve=memory - wired(memory))
 
 
 def recognised(name: str) -> Card | None:
@@ -103,5 +120,5 @@ def recognised(name: str) -> Card | None:
 
 
 def processor(memory: int, bandwidth: float, cores: int = 16) -> Card:
-    """No card: main memory, of which the system keeps 2 GiB; few cores cannot read it at its full speed."""
-    return Card("processor", memory, min(bandwidth, cores * 6.5e9 / PROCESSOR.weights), 1.0, PROCESSOR, 2 * GIB, True, cores)
+    """No card: main memory, of which the system keeps some; few cores cannot read it at its full speed."""
+    return Card("processor", memory, min(bandwidth, cores * 6.5e9 / PROCESSOR.weights), 1.0, PROCESSOR, SYSTEM, True, cores)

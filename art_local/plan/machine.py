@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from art_local.building.machine import this_machine
 from art_local.errors import UserError
-from art_local.plan.cards import GIB, Card, processor, recognised
+from art_local.plan.cards import GIB, Card, processor, recognised, with_memory
 
 RAM = 64 * GIB  # of a machine that is only named
 
@@ -17,7 +17,16 @@ def this_machines(bandwidth: float = 80e9, gpu: bool = True) -> tuple[Card, Card
     host = processor(machine.memory or RAM, bandwidth, machine.cores)
     for found in machine.cards if gpu else ():
         if card := recognised(found.name):
-            return replace(card, memory=found.memory or card.memory), host
+            return sized(card, found.memory, machine.memory), host
     if gpu and machine.cards:
         raise UserError(f"The card '{machine.cards[0].name}' is not in the table; name a similar one by --gpu, with --memory.")
     return host, host
+
+
+def sized(card: Card, memory: int | None, ram: int | None) -> Card:
+    """A card shares main memory where it has none of its own: what is reported then is the part that it may use."""
+    if not memory:
+        return card
+    if not card.unified or not ram:
+        return with_memory(card, memory)
+    return replace(with_memory(card, ram), reserve=max(0, ram - memory))

@@ -16,7 +16,7 @@ from art_local.plan.calibration import Calibration, Measurement, calibrate
 from art_local.plan.cards import Card, recognised
 from art_local.plan.memory import Model, Setting
 from art_local.plan.placement import Placement
-from art_local.plan.roofline import MODES, parts
+from art_local.plan.roofline import MODES, modes, parts
 
 MIB = 1 << 20
 
@@ -116,19 +116,19 @@ def evidence(files: Sequence[Path], planned: Machine, kv_type: str) -> Evidence:
         fitting = [one for one, reason in judged if not reason]
         reasons = [reason for _, reason in judged if reason]
         found.speeds += fitting
-        found.said.append(verdict(file, fitting, reasons, kv_type))
+        found.said.append(verdict(file, fitting, reasons, kv_type, modes(planned.card)))
     return found
 
 
-def verdict(file: Path, fitting: list[Speed], reasons: list[str], kv_type: str) -> str:
+def verdict(file: Path, fitting: list[Speed], reasons: list[str], kv_type: str, planned: Sequence[str]) -> str:
     if not fitting:
         return f"{file.name} changes nothing: {reasons[0] if reasons else 'it holds no speed of decoding'}."
-    modes = [mode for mode in MODES if any((one.mode, one.kv) == (mode, kv_type) for one in fitting)]
-    if not modes:
+    found = [mode for mode in planned if any((one.mode, one.kv) == (mode, kv_type) for one in fitting)]
+    if not found:
         kinds = ", ".join(sorted({one.kv for one in fitting}))
         return f"{file.name}: {len(fitting)} measured speeds set the time of the weights; attention is as assumed (KV {kinds} there)."
-    rest = [mode for mode in MODES if mode not in modes]
-    return f"{file.name}: fitted to {len(fitting)} measured speeds ({', '.join(modes)})" + (
+    rest = [mode for mode in planned if mode not in found]
+    return f"{file.name}: fitted to {len(fitting)} measured speeds ({', '.join(found)})" + (
         f"; {', '.join(rest)} as assumed." if rest else "."
     )
 

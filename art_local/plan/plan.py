@@ -9,7 +9,7 @@ from art_local.errors import UsageError
 from art_local.model.attention import KV_TYPES
 from art_local.model.header import Header
 from art_local.plan import measured
-from art_local.plan.cards import GIB, Card
+from art_local.plan.cards import GIB, SYSTEM, Card
 from art_local.plan.memory import Model, Setting, describe
 from art_local.plan.placement import Placement, largest_context, place
 from art_local.plan.roofline import Speeds, predict
@@ -50,7 +50,7 @@ def make(header: Header, card: Card, count: int, setting: Setting, host: Card, r
         raise UsageError(f"--kv takes {', '.join(KV_TYPES)}.")
     if not 1 <= setting.context <= 1 << 24:
         raise UsageError("--ctx takes 1 to 16777216.")
-    model = describe(header)
+    model, setting = describe(header), replace(setting, ranked=setting.ranked and card.family.art)
     # prediction is for the mode that needs most: ranked, with its summaries
     placement = place(model, card, count, setting)
     plan = Plan(model, card, count, setting, placement, largest_context(model, card, count, setting), Speeds())
@@ -62,7 +62,7 @@ def make(header: Header, card: Card, count: int, setting: Setting, host: Card, r
         plan.warnings.append(large)
     else:
         plan.speeds = predict(model, card, host, placement, setting.kv_type, depths(setting.context), known.calibration(planned))
-        plan.speeds.assumptions += known.said
+    plan.speeds.assumptions += known.said
     if not placement.fits:
         plan.alternatives = alternatives(plan, host)
     return plan
@@ -71,12 +71,12 @@ def make(header: Header, card: Card, count: int, setting: Setting, host: Card, r
 def too_large(placement: Placement, card: Card, host: Card) -> str:
     """Weights that memory cannot hold are read from the disk for every token: no number is honest then."""
     if card.is_processor:
-        if placement.fits:
-            return ""
         need, room = placement.used + placement.host_bytes, card.memory
+    elif card.unified:  # the rest of the one memory, less what the system needs
+        need, room = placement.used + placement.host_bytes - card.reserve, card.memory - SYSTEM
     else:
         need, room = placement.host_bytes, host.usable
-    if need <= room:
+    if need <= room or (card.unified and placement.fits):
         return ""
     return f"It takes {need / GIB:.1f} GiB of main memory, there are {room / GIB:.1f}: it would run from the disk, at no useful speed."
 

@@ -26,6 +26,10 @@ CPU_MIN_CELLS, CPU_RANKING = 4096, 0.42
 CORE_EXACT = {"f16": 3.1e9, "q8_0": 2.2e9, "q4_0": 1.05e9}
 
 
+def modes(card: Card) -> tuple[str, ...]:
+    return MODES if card.family.art else MODES[:1]
+
+
 @dataclass
 class Speeds:
     """Seconds a token, by mode and depth, and what they rest on."""
@@ -102,7 +106,7 @@ def predict(
 ) -> Speeds:
     factors = calibration or Calibration()
     speeds = Speeds(assumptions=assumptions(model, card, host, placement, kv_type))
-    for mode in MODES:
+    for mode in modes(card):
         speeds.seconds[mode] = {}
         for depth in depths:
             base, attention = parts(model, card, host, placement, mode, depth, kv_type)
@@ -113,20 +117,23 @@ def predict(
 def assumptions(model: Model, card: Card, host: Card, placement: Placement, kv_type: str) -> list[str]:
     family = card.family
     said = [f"weights at {family.weights:.0%} of {card.bandwidth / 1e9:.0f} GB/s and {family.layer_us:.0f} us a layer ({family.basis})."]
+    told = f"f16 at {family.f16_kv:.0%} of the bandwidth" if kv_type == "f16" else f"arithmetic, {VEC_RATE:.3f} elements a flop (H200)"
     if card.is_processor:
         off, exact = CORE_STOCK[kv_type] / 1e9, CORE_EXACT[kv_type] / 1e9
         said.append(f"attention on {card.cores} cores: off {off:g} billion elements, exact {exact:g} GB a second and core (AMD EPYC).")
+    elif not family.art:
+        said.append(f"attention, off: {told}; exact and ranked do not run on {family.name} GPUs yet.")
     else:
-        told = f"f16 at {family.f16_kv:.0%} of the bandwidth" if kv_type == "f16" else f"arithmetic, {VEC_RATE:.3f} elements a flop (H200)"
         ours = f"{EXACT_BYTES:.0%} of the bandwidth or {EXACT_RATE[kv_type]:.3f} elements a flop, {EXACT_US} us a layer"
         said.append(f"attention, off: {told}; exact: {ours} (H200).")
         said.append(
             f"ranked: tiles at {RANKED:.0%} of the bandwidth, summaries at {RECORDS:.0%}, {RANKED_US + UPKEEP_US} us a layer (H200)."
         )
-    said.append(f"ranked reads {READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides.")
-    if not placement.fits:
+    if family.art:
+        said.append(f"ranked reads {READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides.")
+    if not placement.fits and not card.is_processor:
         memory = f"{host.family.weights:.0%} of {host.bandwidth / 1e9:.0f} GB/s (--ram-bandwidth)"
-        said.append(f"layers off the card run on the processor, at {memory}.")
+        said.append(f"layers off the card run on a processor of {host.cores} cores, at {memory}.")
     if model.expert_share < 1:
         said.append(f"experts: a token reads {model.expert_share:.0%} of the layers' bytes.")
     return said
