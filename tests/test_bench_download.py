@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from art_local.bench import download
+from art_local.bench.model import resolve
 from art_local.errors import UserError
 
 CONTENT = bytes(range(256)) * 4096
@@ -91,6 +92,11 @@ MISSING = [("me/other", "no such model"), ("me/model:Q3_K", "no GGUF file"), ("m
 def test_what_is_not_there_gets_a_sentence(hub: Path, name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         download.fetch(name, lambda text: None)
+
+
+def test_a_shape_has_nothing_to_run() -> None:
+    with pytest.raises(UserError, match="without weights"):
+        resolve("llama-3.1-8b:Q4_K_S")
 
 
 def test_a_server_cannot_write_elsewhere(hub: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from art_local.bench.download import fetch
 from art_local.bench.identity import model_hash
 from art_local.errors import UserError
-from art_local.model import attention, hub
+from art_local.model import attention, hub, shape
 from art_local.model.header import Header
 from art_local.model.locate import load_file
 
@@ -53,6 +53,8 @@ def resolve(name: str | Path | None, hf: str | None = None, say: Callable[[str],
         hf = str(name)
     if hf is not None:
         path = fetch(hf, say)
+    elif not path.exists() and shape.find(str(name)):
+        raise UserError(f"{name} is a shape, without weights: it can be inspected and planned, not run.")
     header = load_file(path)
     if not header.tensors:
         raise UserError(f"{path}: a GGUF file without tensors is no model.")

@@ -87,7 +87,7 @@ def as_dict(made: Plan) -> dict[str, object]:
     return {
         "kind": "prediction",
         "command": shlex.join(["art-local", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])]),
-        "model": made.model.header.parts,
+        "model": [Path(part).name for part in made.model.header.parts],
         "card": made.card.name,
         "gpus": made.count,
         "context": made.setting.context,
@@ -106,7 +106,7 @@ def show(made: Plan) -> None:
     from art_local.cli.console import console, print_table
 
     out, place = console(), made.placement
-    name, cards = made.model.header.parts[0], f"{made.count} x {made.card.name}" if made.count > 1 else made.card.name
+    name, cards = Path(made.model.header.parts[0]).name, f"{made.count} x {made.card.name}" if made.count > 1 else made.card.name
     out.paragraph(f"{name} on {cards}, context {made.setting.context}, KV {made.setting.kv_type}")
     out.paragraph(verdict(made))
     for warning in made.warnings:

@@ -44,7 +44,8 @@ def listing(client: httpx.Client, url: str, repository: str) -> list[str]:
         answer.raise_for_status()
         files = [entry["path"] for entry in answer.json() if entry.get("type", "file") == "file"]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{repository}: its list of files cannot be fetched: {str(error) or type(error).__name__}.") from error
+        why = (str(error) or type(error).__name__).rstrip(".")
+        raise UserError(f"{repository}: its list of files cannot be fetched: {why}.") from error
     return [name for name in files if isinstance(name, str) and name.endswith(".gguf") and "mmproj" not in name.lower()]
 
 
