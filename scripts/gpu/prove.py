@@ -4,7 +4,7 @@
     python prove.py WORK_FOLDER MODEL.gguf OUT_FOLDER [--steps ops,memcheck,racecheck,initcheck,repeat,greedy,ptx86]
                     [--device CUDA0] [--kv q8_0] [--prompt 4096] [--generate 200] [--repeats 100] [--limit 240] [--gap 0.2]
 
-ops        test-backend-ops -o ART on the device; then with ART_TEST_BREAK, where it has to fail
+ops        test-backend-ops -o ART on the device; then with ART_TEST_BREAK, where most cases have to fail
 memcheck   compute-sanitizer on a selection of the same cases; so do racecheck and initcheck, on our kernels only
 repeat     every case again and again (--repeats): output and counters must have the same bits
 greedy     tokens of the stock build against exact, and the counters of exact and ranked, through llama-server: whole model on
