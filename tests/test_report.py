@@ -140,7 +140,8 @@ def test_quality_is_told(run_cli: Cli, results: Write, tested: Path, tmp_path: P
     alone = run_cli("report", str(tested))
     text = tested.with_suffix(".html").read_text(encoding="utf-8")
     assert alone.returncode == 0 and "<h1>Quality of tiny.gguf</h1>" in text and "eval: quality of tiny.gguf, 512 tokens" in text
-    assert "37.0%" in text and "Speed" not in text and "All numbers" not in text
+    assert "37.0%" in text and "needles found" not in text, "a column that has nothing to say is left out"
+    assert "Speed" not in text and "All numbers" not in text
     tested.write_text(tested.read_text(encoding="utf-8").replace('"kv"', '"kw"'), encoding="utf-8")
     for files in ([str(tested)], [str(results()), str(tested)]):
         refused = run_cli("report", *files)

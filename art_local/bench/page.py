@@ -196,7 +196,8 @@ def quality(tested: Sequence[Tested]) -> str:
     parts = ["<h2>Quality</h2>", "<p>Against exact attention on the same KV type.</p>"] if tested else []
     for one in tested:
         parts += [f"<h3>{escape(name)}</h3>" for name in told(one, tested)]
-        parts.append(grid([HEADINGS, *map(tested_cells, one.rows)], 3))
+        columns = zip(HEADINGS, *map(tested_cells, one.rows), strict=True)
+        parts.append(grid([list(line) for line in zip(*(column for column in columns if any(column[1:])), strict=True)], 3))
     return "\n".join(parts)
 
 
