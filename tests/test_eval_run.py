@@ -19,7 +19,7 @@ from art_local.eval.decoding import first_difference
 from art_local.eval.plan import Plan
 from art_local.eval.results import Results, read
 from art_local.eval.run import Evaluation, Step, evaluate
-from art_local.eval.session import again, check_context, plain, policy_settings, write
+from art_local.eval.session import again, check_context, plain, policy_settings, told, write
 from art_local.eval.setting import EXACT, Setting, settings
 from art_local.eval.summary import Row, rows
 from art_local.eval.texts import Text, prose
@@ -118,6 +118,13 @@ def test_results_of_another_question_are_not_mixed(tmp_path: Path) -> None:
         read(tmp_path / "other.json")
     with pytest.raises(UserError, match="could not be written"):
         Results.start(tmp_path / "r.json" / "below.json", HEAD, resume=False)
+
+
+def test_every_text_counts_for_going_on():
+    first = [Text("a.txt", "one"), Text("b.txt", "two")]
+    other = [Text("a.txt", "one"), Text("b.txt", "three")]
+    assert told(first) == told(list(first)) != told(other)
+    assert told(first[:1]).startswith("a.txt (crc32 ") and told(first).startswith("2 texts, the first a.txt")
 
 
 def test_tasks_are_asked_token_by_token_and_scored(tmp_path: Path) -> None:

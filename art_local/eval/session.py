@@ -166,9 +166,11 @@ def policy_settings(names: Sequence[str], budgets: Sequence[float]) -> list[Sett
 
 
 def told(source: list[Text]) -> str:
-    """Named with a checksum: another file of the same name must not be gone on with."""
-    first = f"{source[0].name} (crc32 {zlib.crc32(source[0].content.encode()):08x})"
-    return first if len(source) == 1 else f"{len(source)} texts, the first {first}"
+    """Named with a checksum over all of them: other files of the same names must not be gone on with."""
+    crc = f"crc32 {zlib.crc32(''.join(text.content for text in source).encode()):08x}"
+    if len(source) == 1:
+        return f"{source[0].name} ({crc})"
+    return f"{len(source)} texts, the first {source[0].name} ({crc})"
 
 
 def write(results: Results, command: str) -> list[Path]:
