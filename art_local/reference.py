@@ -13,7 +13,7 @@ JUDGE = 128  # tiles that the strands read together between two looks of the gai
 MAX_STRANDS = 16
 MIN_TILES = 16  # of a strand
 CODE_MAX = 31  # of the mean of a record
-LOG_TILE = np.log(TILE)
+REACH = 5  # of a tile's best cell beyond its mean, in units of the spread
 
 
 @dataclass(frozen=True)
@@ -204,14 +204,12 @@ def stability(head, params):
 def estimate(head, records, tiles):
     """Log of the mass that each tile would add to each row: [rows, tiles]"""
     q = head.q * head.scale
-    norm2 = (q**2).sum(1)
+    norm = np.linalg.norm(q, axis=1)
     e = np.empty((head.rows, len(tiles)))
     for i, tile in enumerate(tiles):
         mean, spread = decode(records[tile], head.size)
-        v = 2 * spread**2 * norm2
-        grown = np.where(v < 2 * LOG_TILE, v / 2, np.sqrt(2 * LOG_TILE * v) - LOG_TILE)
         with np.errstate(divide="ignore"):
-            e[:, i] = np.log(head.count[:, tile]) + head.cap(q @ mean) + grown
+            e[:, i] = np.log(head.count[:, tile]) + head.cap(q @ mean) + REACH * spread * norm
     return e
 
 
