@@ -34,7 +34,8 @@ if mode in how.get("refused", []):
     print(f"error: --art {mode}: no backend of this build implements it", file=sys.stderr)
     sys.exit(1)
 if depth >= how.get("memory", 1 << 40):
-    aloud, silent = "ggml_backend_cpu: failed to allocate buffer of size 99", "llama_bench: error: failed to create context with model 'x'"
+    aloud = "ggml_backend_cpu: failed to allocate buffer of size 99"
+    silent = "llama_bench: error: failed to create context with model '/home/me/.cache/art-local/models/x.gguf'"
     print(aloud if "-v" in sys.argv else silent, file=sys.stderr)
     sys.exit(1)
 if how.get("signal"):

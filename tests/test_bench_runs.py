@@ -16,6 +16,7 @@ from bench_stand_in import asked, bench, facts, fake_programs
 
 from art_local.bench.clock import Clock
 from art_local.bench.configuration import Configuration, Plan
+from art_local.bench.failure import explain
 from art_local.bench.results import Results, read
 from art_local.bench.rounds import Bench, Progress
 from art_local.bench.runner import run
@@ -56,6 +57,20 @@ def test_a_refused_mode_is_named_and_the_others_run(tmp_path: Path) -> None:
     assert [row.failure for row in refused] == ["refused", "skipped"]
     assert refused[0].sentence == "error: --art stability: no backend of this build implements it"
     assert all(row.samples for row in rows if row.key.mode != "stability")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("llama_set_art: art mode 'ranked' has no kernel on CUDA0", "refused"),
+        ("error: art: eps per layer needs 32 values for this model, not 3", "refused"),
+        ("common_init: --art ranked refused: no backend of this build implements it", "refused"),
+        ("llama_set_art: art: no memory for the summaries and counters of the KV cache", "out of memory"),
+        ("error: failed to load model '/home/me/.cache/art-local/models/a/b.gguf'", "failed"),
+    ],
+)
+def test_the_series_own_words_are_told_from_a_path(said: str, kind: str) -> None:
+    assert explain(1, [said]).kind == kind
 
 
 def test_a_usage_error_ends_the_bench_at_once(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 OUT_OF_MEMORY = re.compile(
     r"out of (?:device )?memory|(?:failed|unable) to allocate|cannot allocate memory|bad_alloc|insufficient memory"
-    r"|not enough (?:space|memory)|alloc\w* of size .* failed",
+    r"|not enough (?:space|memory)|no memory for|alloc\w* of size .* failed",
     re.I,
 )
-REFUSED = re.compile(r"\bart\b|--art|early termination", re.I)
+# what the series says; the word alone is in the path of every model in our cache
+REFUSED = re.compile(r"\bart: |\bart mode '|--art\b|early termination", re.I)
 USAGE = re.compile(r"invalid (?:parameter for )?argument|error while handling argument|invalid range format", re.I)
 VAGUE = re.compile(r"failed to (?:create context|load model|run|decode)|unable to load model|failed to create the", re.I)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
