@@ -151,15 +151,6 @@ def test_a_full_disk_leaves_the_old_results(tmp_path: Path, monkeypatch: pytest.
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_really_full_device_says_so(tmp_path: Path) -> None:
-    results = Results.start(tmp_path / "r.jsonl", False)
-    (tmp_path / ".r.jsonl.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match="No space left on device"):
-        results.add(["{}" * 9000])
-    assert not results.path.exists()
-
-
 def test_somebody_else_writing_is_noticed(tmp_path: Path) -> None:
     results = bench(tmp_path, Plan((0,), (), rounds=1), fake_programs(tmp_path / "bin"))
     results.path.write_text("{}\n", encoding="utf-8")

@@ -224,6 +224,22 @@ def test_the_plot_in_a_file(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / f"p.{kind}").read_bytes()[:5] == {"svg": b"<?xml", "png": b"\x89PNG\r"}[kind]
 
 
+def test_a_picture_takes_the_place_of_a_picture_alone(run_cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra art-local[plot]")
+    file = results_file(tmp_path / "a.jsonl", {"off": [50, 51], "exact": [60, 61]})
+    for _ in range(2):
+        assert run_cli("compare", str(file), "--plot", str(tmp_path / "new" / "p.svg")).returncode == 0
+    assert run_cli("compare", str(file), "--plot", str(tmp_path / "p.png")).returncode == 0
+    assert b"art-local compare" in (tmp_path / "p.png").read_bytes()[:4096]
+    before = file.read_bytes()
+    (tmp_path / "link.svg").symlink_to(file)
+    (tmp_path / "other.svg").write_text("<svg/>", encoding="utf-8")
+    for name, told in {"link.svg": "is one of the results", "other.svg": "did not make it"}.items():
+        refused = run_cli("compare", str(file), "--plot", str(tmp_path / name))
+        assert refused.returncode == 1 and told in refused.stderr and refused.stderr.count("\n") == 1
+    assert file.read_bytes() == before
+
+
 def test_a_missing_matplotlib_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

@@ -209,6 +209,31 @@ def test_the_command(run_cli: Cli, results: Write, tmp_path: Path) -> None:
         assert refused.returncode == 1 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
 
 
+def test_a_page_takes_the_place_of_a_page_alone(run_cli: Cli, results: Write, tmp_path: Path) -> None:
+    file, page_file = results(), tmp_path / "page.html"
+    assert run_cli("report", str(file), "-o", str(page_file)).returncode == 0
+    assert run_cli("report", str(file), "-o", str(page_file)).returncode == 0, "its own page is made anew"
+    (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
+    (tmp_path / "link.html").symlink_to(tmp_path / "letter.txt")
+    (tmp_path / "results.html").symlink_to(file)
+    os.mkfifo(tmp_path / "pipe")
+    page_file.chmod(0o444)
+    kept = {path: path.read_bytes() for path in (file, page_file, tmp_path / "letter.txt")}
+    for name, told in {
+        "page.html": "it is read-only",
+        "letter.txt": "did not make it",
+        "link.html": "did not make it",
+        "results.html": "is one of the results",
+        "pipe": "it is no plain file",
+    }.items():
+        refused = run_cli("report", str(file), "-o", str(tmp_path / name))
+        assert refused.returncode == 1 and told in refused.stderr and refused.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in kept} == kept and (tmp_path / "pipe").is_fifo()
+    for wrong in (["", "-o", "x.html"], [""], [str(file), "-o", ""], [str(file), "-o", "-"]):
+        refused = run_cli("report", *wrong)
+        assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
 def test_layers_may_be_told_as_text() -> None:
     assert heat("1/0.5,0.25/x") == [[1.0, 0.5], [0.25, 0.0]] and heat("0.5,1") == [[0.5], [1.0]] and heat("") is None
     assert heat("1/0.5,,0.25/1") == [[1.0, 0.5], [], [0.25, 1.0]] and heat(",,") is None

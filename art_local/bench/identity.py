@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from art_local import checkout
+from art_local.files import replace
 
 
 def model_hash(files: list[Path], say: Callable[[str], None] = lambda text: None) -> str:
@@ -44,10 +45,5 @@ def load(store: Path) -> dict[str, str]:
 
 def keep(store: Path, known: dict[str, str]) -> None:
     """A cache that cannot be written is no reason to stop."""
-    part = store.with_suffix(f".{os.getpid()}.part")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(known, indent=0), encoding="utf-8")
-        os.replace(part, store)
-    except OSError:
-        part.unlink(missing_ok=True)
+    with suppress(OSError):
+        replace(store, json.dumps(known, indent=0).encode())

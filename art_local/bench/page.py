@@ -37,6 +37,7 @@ font-size:.8rem}.note{background:var(--panel);border-left:3px solid var(--stabil
 @media print{.wide{overflow:visible}}
 """
 
+MARK = '<meta name="generator" content="art-local report">'  # a page without it is somebody else's
 DEPTH = "tokens in the context"
 
 
@@ -45,7 +46,7 @@ def page(results: Sequence[Result], tested: Sequence[Tested] = ()) -> str:
     title = f"{'Decoding speed' if results else 'Quality'} of {', '.join(dict.fromkeys(one.model for one in results or tested))}"
     parts = [heading(title, results, tested), *cards(results), speed(results), time(results), memory(results), quality(tested)]
     parts += [reading(results, tested), prefill(results), numbers(results), commands(results)]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+    head = f'<meta charset="utf-8">{MARK}<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
     body = "\n".join(part for part in parts if part)
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{THEME}{STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n'
 

@@ -7,13 +7,12 @@ Other programs' readers (llama.cpp's compare-llama-bench.py) drop the key they d
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from art_local import files
 from art_local.bench.configuration import Configuration, is_count, is_share
 from art_local.errors import UsageError, UserError
 
@@ -59,7 +58,7 @@ class Results:
     def __init__(self, path: Path, lines: Iterable[str] = ()) -> None:
         self.path = path
         self.lines = list(lines)
-        self.seen = fingerprint(path)
+        self.seen = files.fingerprint(path)
 
     @classmethod
     def start(cls, path: Path, resume: bool, say: Say = lambda text: None) -> Results:
@@ -75,53 +74,27 @@ class Results:
 
     def check_writable(self) -> None:
         """Better now than after the first run."""
-        self.write(self.path.with_name(f".{self.path.name}.part"), self.lines)
-        self.path.with_name(f".{self.path.name}.part").unlink()
+        try:
+            files.check(self.path)
+        except OSError as error:
+            raise self.unwritable(error) from None
 
     def add(self, lines: list[str]) -> None:
-        if fingerprint(self.path) != self.seen:
+        if files.fingerprint(self.path) != self.seen:
             raise UserError(f"{self.path} was changed by somebody else while this bench ran; it is left as it is.")
-        part = self.path.with_name(f".{self.path.name}.part")
-        self.write(part, [*self.lines, *lines])
-        os.replace(part, self.path)
-        sync_folder(self.path.parent)
-        self.lines += lines
-        self.seen = fingerprint(self.path)
-
-    def write(self, part: Path, lines: list[str]) -> None:
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(f"{line}\n" for line in lines)
-                stream.flush()
-                os.fsync(stream.fileno())
+            files.replace(self.path, "".join(f"{line}\n" for line in [*self.lines, *lines]).encode())
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            kept = f" What {self.path} held before is untouched." if self.path.exists() else ""
-            raise UserError(f"The results could not be written to {self.path}: {error.strerror or error}.{kept}") from None
+            raise self.unwritable(error) from None
+        self.lines += lines
+        self.seen = files.fingerprint(self.path)
+
+    def unwritable(self, error: OSError) -> UserError:
+        kept = f" What {self.path} held before is untouched." if self.path.exists() else ""
+        return UserError(f"The results could not be written to {self.path}: {error.strerror or error}.{kept}")
 
     def parsed(self) -> list[Line]:
         return [parse(line) for line in self.lines]
-
-
-def fingerprint(path: Path) -> tuple[int, int] | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
-
-
-def sync_folder(folder: Path) -> None:
-    """A rename is safe on the disk once its folder is; Windows knows no such thing."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    with suppress(OSError):
-        os.fsync(handle)
-    os.close(handle)
 
 
 def whole_lines(path: Path, say: Say = lambda text: None) -> list[tuple[int, str]]:

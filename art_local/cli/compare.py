@@ -26,11 +26,14 @@ def compare(
     """
     from art_local.bench import comparison
     from art_local.bench.markdown import cells, footnotes, headings
-    from art_local.bench.plot import picture, text_plot
+    from art_local.bench.plot import MARK, picture, text_plot
     from art_local.cli.console import console, print_table
+    from art_local.files import refuse_target
 
     widths, prices = per_file(bandwidth, "--bandwidth", files, 1e9), per_file(price, "--price", files)
     comparison.refuse_repeated(files)
+    if plot:
+        refuse_target(plot, "--plot", files, MARK.encode())
     say = console(stderr=True).print
     results = [comparison.load(file, width, cost, say) for file, width, cost in zip(files, widths, prices, strict=True)]
     results = comparison.told_apart(results)

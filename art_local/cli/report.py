@@ -22,22 +22,22 @@ def report(
     import json as jsonlib
 
     from art_local.bench.comparison import load, refuse_repeated, told_apart
-    from art_local.bench.page import page
+    from art_local.bench.page import MARK, page
     from art_local.bench.tested import is_eval, read_eval
     from art_local.cli.console import console
-    from art_local.errors import UserError
-    from art_local.source.series import replace
+    from art_local.errors import UsageError, UserError
+    from art_local.files import refuse_target, replace
 
+    if not all(file.name for file in files):  # a path made of '' is '.'
+        raise UsageError("report takes files of results; one of these has no name.")
     target = out or files[0].with_suffix(".html")
-    if target.resolve() in [file.resolve() for file in files]:
-        raise UserError(f"{target} is one of the results; name another page by --out.")
+    refuse_target(target, "--out", files, MARK.encode())
     benches = [file for file in files if not is_eval(file)]
     tested = [read_eval(file) for file in files if is_eval(file)]
     refuse_repeated(files)
     say = console(stderr=True).print
     text = page(told_apart([load(file, say=say) for file in benches]), tested)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         replace(target, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"The page could not be written to {target}: {error.strerror or error}.") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from art_local.checkout import PATCHES
 from art_local.errors import UserError
+from art_local.files import replace
 from art_local.source.git import ALONE, GitError, git, git_bytes
 
 FORMAT = (
@@ -170,13 +170,3 @@ def write_series(series: Series, folder: Path = PATCHES) -> list[str]:
             file.unlink()
             touched.append(file.name)
     return touched
-
-
-def replace(file: Path, content: bytes) -> None:
-    """Write beside, then rename: a full disk or a signal leaves the old file."""
-    beside = file.with_name(f".{file.name}.new")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
