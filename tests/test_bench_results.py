@@ -79,21 +79,28 @@ def damaged(file: Path, **fields: Any) -> Path:
         ("n_depth", "4096", 'its n_depth is "4096"'),
         ("n_gen", 6.5, "its n_gen is 6.5"),
         ("avg_ts", "fast", 'its avg_ts is "fast", not a number'),
+        ("avg_ts", -3.0, r"its avg_ts is -3\.0, not a number"),
+        ("samples_ts", ["abc"], r'its samples_ts is \["abc"\], not a list of numbers'),
+        ("samples_ts", [1.0, float("inf")], "its samples_ts is .*, not a list of numbers"),
+        ("speed_tg", "abc", 'its speed_tg is "abc", not a number'),
         ("art_local", {"kind": "run", "format": 7}, "its format is 7, this version reads 1"),
         ("art_local", {"kind": "run", "configuration": []}, r"its configuration is \[\], not an object"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path: Path, field: str, value: Any, sentence: str) -> None:
-    with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 cannot be read: {sentence}"):
-        read(damaged(tmp_path / "bad.jsonl", **{field: value}))
+    file = damaged(tmp_path / "bad.jsonl", **{field: value})
+    for reader in (read, lambda path: Results.start(path, resume=True)):
+        with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 cannot be read: {sentence}"):
+            reader(file)
 
 
 def test_a_run_counts_once(tmp_path: Path) -> None:
     file = bench(tmp_path, Plan((0,), ("exact",), rounds=2), fake_programs(tmp_path / "bin")).path
     text = file.read_text(encoding="utf-8")
     (tmp_path / "twice.jsonl").write_text(text + text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"twice\.jsonl, line 5 repeats line 1"):
-        read(tmp_path / "twice.jsonl")
+    for reader in (read, lambda path: Results.start(path, resume=True)):
+        with pytest.raises(UserError, match=r"twice\.jsonl, line 5 repeats line 1"):
+            reader(tmp_path / "twice.jsonl")
 
 
 def test_a_torn_last_line_is_said(tmp_path: Path) -> None:

@@ -192,6 +192,24 @@ def test_there_are_predictions_for_the_cards_that_people_have() -> None:
     assert {file.name[:8] for file in PREDICTIONS} == {"rtx-3090", "rtx-4090"}
 
 
+@pytest.mark.parametrize(
+    ("speeds", "told"),
+    [
+        ({"off": {"xx": 50.0}}, 'its depth "xx" (mode off) is no whole number'),
+        ({"off": {"0": 50.0, "8192": float("nan")}}, "its speed at depth 8192 (mode off) is NaN"),
+        ({"off": {"0": "abc"}}, 'its speed at depth 0 (mode off) is "abc"'),
+        ({"off": {"0": 50.0}, "exact": {"0": -3}}, "its speed at depth 0 (mode exact) is -3, not a number above 0"),
+        ({"off": 50.0}, "its mode off has no speeds by depth"),
+    ],
+)
+def test_a_damaged_prediction_is_refused_by_what_is_wrong(tmp_path: Path, speeds: dict[str, Any], told: str) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps({"kind": "prediction", "model": ["m"], "kv": "q8_0", "tokens_per_second": speeds}), encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        comparison.load(file)
+    assert told in str(refused.value) and "plan.json is a damaged prediction" in str(refused.value)
+
+
 def test_names_of_one_model() -> None:
     assert same_model("llama-3.1-8b:Q4_K_M", "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf")
     assert not same_model("llama-3.1-8b:Q4_K_M", "Llama-3.3-70B-Q4_K_M.gguf")

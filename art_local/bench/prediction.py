@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from art_local.bench.configuration import Configuration
-from art_local.bench.results import LARGEST, Line
+from art_local.bench.results import LARGEST, Line, shown
 from art_local.bench.summary import number
+from art_local.errors import UserError
 
 
 def read_prediction(path: Path) -> list[Line] | None:
@@ -22,7 +23,22 @@ def read_prediction(path: Path) -> list[Line] | None:
         return None
     if not isinstance(plan, dict) or plan.get("kind") != "prediction" or not isinstance(plan.get("tokens_per_second"), dict):
         return None
-    return [line for mode, speeds in plan["tokens_per_second"].items() if isinstance(speeds, dict) for line in of_mode(plan, mode, speeds)]
+    if odd := oddity(plan["tokens_per_second"]):
+        raise UserError(f"{path} is a damaged prediction: {odd}.")
+    return [line for mode, speeds in plan["tokens_per_second"].items() for line in of_mode(plan, mode, speeds)]
+
+
+def oddity(modes: dict[str, Any]) -> str:
+    """What would be left out, or taken for something else."""
+    for mode, speeds in modes.items():
+        if not isinstance(speeds, dict):
+            return f"its mode {mode} has no speeds by depth"
+        for depth, speed in speeds.items():
+            if not re.fullmatch("[0-9]{1,9}", depth):
+                return f"its depth {shown(depth)} (mode {mode}) is no whole number"
+            if (number(speed) or 0) <= 0:
+                return f"its speed at depth {depth} (mode {mode}) is {shown(speed)}, not a number above 0"
+    return ""
 
 
 def of_mode(plan: dict[str, Any], mode: str, speeds: dict[str, Any]) -> list[Line]:
@@ -32,7 +48,7 @@ def of_mode(plan: dict[str, Any], mode: str, speeds: dict[str, Any]) -> list[Lin
     assumptions = " ".join(map(str, plan.get("assumptions") or []))
     lines = []
     for depth, speed in speeds.items():
-        one = Configuration(mode, str(plan.get("kv")), int(depth) if str(depth).isdigit() else 0)
+        one = Configuration(mode, str(plan.get("kv")), int(depth))
         told = {"tokens_per_second": number(speed), "assumption": assumptions}
         lines.append(Line({}, {"kind": "prediction", "prediction": told, "configuration": one.as_dict(), "facts": facts}))
     return lines

@@ -68,7 +68,9 @@ class Results:
             return results
         if not resume:
             raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
-        results = cls(path, [line for _, line in whole_lines(path, say)])
+        numbered = whole_lines(path, say)
+        checked(path, numbered)
+        results = cls(path, [line for _, line in numbered])
         results.check_writable()
         return results
 
@@ -140,17 +142,24 @@ def read(path: Path, say: Say = lambda text: None) -> list[Line]:
         raise UserError(f"There is no file {path}.")
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a results file.")
-    numbered = [(number, parse(text)) for number, text in whole_lines(path, say)]
-    if not numbered:
+    lines = checked(path, whole_lines(path, say))
+    if not lines:
         raise UsageError(f"{path} holds no results.")
-    seen: dict[str, int] = {}
-    for number, line in numbered:
+    return lines
+
+
+def checked(path: Path, numbered: list[tuple[int, str]]) -> list[Line]:
+    """Each line as it is counted with, or a sentence that names the one that cannot be."""
+    lines, seen = [], dict[str, int]()
+    for number, text in numbered:
+        line = parse(text)
         if odd := oddity(line):
             raise UserError(f"{path}, line {number} cannot be read: {odd}.")
         first = seen.setdefault(identity(line), number)
         if first != number:
             raise UserError(f"{path}, line {number} repeats line {first}: a run counts once.")
-    return [line for _, line in numbered]
+        lines.append(line)
+    return lines
 
 
 def oddity(line: Line) -> str:
@@ -175,10 +184,18 @@ def oddity(line: Line) -> str:
     for name, value in counts.items():
         if value is not None and not is_count(value):
             return f"its {name} is {shown(value)}, not a whole number"
-    speed = record.get("avg_ts")
-    if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float))):
-        return f"its avg_ts is {shown(speed)}, not a number"
+    for name in ("avg_ts", "speed_tg"):
+        if (speed := record.get(name)) is not None and not is_speed(speed):
+            return f"its {name} is {shown(speed)}, not a number"
+    samples = record.get("samples_ts")
+    if samples is not None and not (isinstance(samples, list) and all(map(is_speed, samples))):
+        return f"its samples_ts is {shown(samples)}, not a list of numbers"
     return ""
+
+
+def is_speed(value: Any) -> bool:
+    """A repetition too short for the clock has 0."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300  # no NaN either
 
 
 def shown(value: Any) -> str:
