@@ -18,10 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from art_local import art
+from art_local.bench.configuration import numbers
 from art_local.bench.facts import Facts, build_facts, machine_facts
 from art_local.bench.model import resolve
 from art_local.bench.results import join
 from art_local.building.presets import Preset
+from art_local.errors import UsageError, UserError
 from art_local.library import Session, load
 
 TOKENS, ROUNDS = 24, 4
@@ -62,21 +64,24 @@ def measure(session: Session, tokens: list[int], depth: int, modes: list[str]) -
     return found
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("text", type=Path)
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--kv", default="q8_0")
     parser.add_argument("--depths", default="7168,4096,3072,2048,1024,512,0")
-    chosen = parser.parse_args()
-    depths = sorted(map(int, chosen.depths.split(",")), reverse=True)
+    return parser.parse_args()
+
+
+def run(chosen: argparse.Namespace) -> None:
+    depths = sorted(numbers(chosen.depths, "--depths"), reverse=True)
     preset = Preset(chosen.preset)
     modes = ["off"] if preset.is_stock else ["off", "exact", "ranked"]
     with Session(load(preset), chosen.model, depths[0] + 64, kv=chosen.kv, threads=1) as session:
         tokens = session.tokens(chosen.text.read_text(encoding="utf-8"))[: depths[0] + TOKENS]
         if len(tokens) < depths[0] + TOKENS:
-            sys.exit(f"error: {chosen.text} has {len(tokens)} tokens, {depths[0] + TOKENS} are needed.")
+            raise UserError(f"{chosen.text} has {len(tokens)} tokens, {depths[0] + TOKENS} are needed.")
         print(header(chosen, preset), flush=True)
         session.decode(tokens[: depths[0]])
         for depth in depths:
@@ -84,5 +89,16 @@ def main() -> None:
                 print(json.dumps({"preset": preset.name, "kv": chosen.kv, "depth": depth, "mode": mode, **row}), flush=True)
 
 
+def main() -> int:
+    try:
+        run(arguments())
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,8 +14,11 @@ from conftest import script
 
 from art_local.bench.configuration import Plan
 from art_local.bench.results import read
+from art_local.bench.session import Measured
+from art_local.bench.summary import Key, Row
 from art_local.building.presets import Preset
 from art_local.checkout import ROOT
+from art_local.errors import UsageError, UserError
 from art_local.eval.texts import prose
 from art_local.model.locate import load_file
 
@@ -34,6 +37,54 @@ def test_a_forced_share_is_for_ranked_alone() -> None:
     for one in Plan((0,), ("exact", "ranked"), force=0.2, extra=("-t", "1")).configurations():
         line = " ".join(one.arguments("model.gguf", art=one.mode != "off"))
         assert ("--art-force 0.2" in line) == (one.mode == "ranked") and "-t 1" in line
+
+
+def test_a_bench_needs_no_packages() -> None:
+    """A lent machine has Python alone."""
+    code = "import sys; sys.modules.update(dict.fromkeys(('numpy', 'typer', 'httpx', 'rich'))); import art_local.bench.session"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def row(speed: float | None) -> Row:
+    return Row(Key("m", "off", "q8_0", 0, 1, None, "tg48"), {0: [speed]} if speed else {}, failure=None if speed else "out of memory")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Measured(Path("o"), [row(5.0), row(None)], "", False), 0),
+        (Measured(Path("o"), [row(None)], "", False), 1),
+        (Measured(Path("o"), [row(5.0)], "", True), 130),
+        (UserError("The results there are of another model."), 1),
+        (UsageError("There is no such flag."), 2),
+    ],
+)
+def test_how_a_measurement_ended_is_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: Measured | UserError, code: int
+) -> None:
+    def measured(*given: object, **options: object) -> Measured:
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    measure = script("measure")
+    monkeypatch.setattr(measure, "unpack", lambda packed, work: ROOT)
+    monkeypatch.setattr("art_local.bench.session.measure", measured)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["measure.py", "packed", "work", "m.gguf", "out.jsonl"])
+    assert measure.main() == code
+    said = capsys.readouterr().err
+    assert said == (f"error: {answer}\n" if isinstance(answer, UserError) else "")
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--depths", "x"])
+    assert measure.main() == 2
+
+
+def test_cpu_time_of_nothing_is_a_sentence() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "decode_cpu_time.py"), "absent.gguf", "absent.txt"]
+    for odd, code in (["--depths", "x"], 2), (["--preset", "absent"], 1):
+        done = subprocess.run([*command, *odd], capture_output=True, text=True)
+        assert done.returncode == code and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
 
 
 # greedy tokens -------------------------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from art_local import __version__, checkout
-from art_local.art import ArtParams
 from art_local.errors import UserError
-from art_local.eval.setting import Setting
+
+if TYPE_CHECKING:
+    from art_local.eval.setting import Setting
 
 FORMAT = 2
 STRETCHES, STRETCH = 64, 65536  # as common/art-profile.cpp of the patch series has them
@@ -48,6 +49,10 @@ class Profile:
         return ["--art", "ranked", "--art-layer-eps", ",".join(f"{eps:g}" for eps in self.eps)]
 
     def setting(self, name: str = "ranked tuned") -> Setting:
+        # numpy comes with these; a bench on a bare machine reads profiles without it
+        from art_local.art import ArtParams
+        from art_local.eval.setting import Setting
+
         if self.is_uniform:
             return Setting(ArtParams(mode="ranked", eps=self.eps[0]), name=name)
         return Setting(ArtParams(mode="ranked"), layer_eps=self.eps, name=name)

@@ -18,6 +18,11 @@ import json
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from art_local.bench.configuration import Plan
+    from art_local.bench.summary import Row
 
 
 def unpack(packed: Path, work: Path) -> Path:
@@ -36,7 +41,8 @@ def unpack(packed: Path, work: Path) -> Path:
     return root
 
 
-def main() -> int:
+def arguments() -> tuple[argparse.Namespace, tuple[str, ...]]:
+    """Ours, and after -- those of llama-bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("packed", "work", "model", "out"):
         parser.add_argument(name, type=Path)
@@ -49,28 +55,29 @@ def main() -> int:
     parser.add_argument("--force", type=float)
     parser.add_argument("--batches", default="1")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    chosen = parser.parse_args(sys.argv[1:split])
-    sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
+    return parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
 
-    from art_local.bench.configuration import Plan
-    from art_local.bench.session import measure
 
-    whole = lambda text: tuple(int(part) for part in text.split(","))  # noqa: E731
-    plan = Plan(
-        depths=whole(chosen.depths),
-        modes=tuple(chosen.modes.split(",")),
-        kvs=tuple(chosen.kv.split(",")),
-        batches=whole(chosen.batches),
+def planned(chosen: argparse.Namespace, extra: tuple[str, ...]) -> Plan:
+    from art_local.bench.configuration import KV_TYPES, MODES, Plan, choices, numbers
+
+    return Plan(
+        depths=numbers(chosen.depths, "--depths"),
+        modes=choices(chosen.modes, MODES, "--modes"),
+        kvs=choices(chosen.kv, KV_TYPES, "--kv"),
+        batches=numbers(chosen.batches, "--batches", 1),
         rounds=chosen.rounds,
         generate=chosen.generate,
         reps=chosen.reps,
         force=chosen.force,
-        extra=tuple(sys.argv[split + 1 :]),
+        extra=extra,
     )
-    done = measure(chosen.model, plan, chosen.out, preset="cuda", resume=chosen.out.exists())
-    stock = {(row.key.kv, row.key.depth, row.key.batch): row.median for row in done.rows if row.key.mode == "off"}
+
+
+def show(rows: list[Row]) -> None:
+    stock = {(row.key.kv, row.key.depth, row.key.batch): row.median for row in rows if row.key.mode == "off"}
     print(f"{'mode':<10} {'kv':<5} {'depth':>7} {'batch':>5} {'tokens/s':>9} {'ratio':>6} {'read':>5} {'bytes':>6}")
-    for row in done.rows:
+    for row in rows:
         base = stock.get((row.key.kv, row.key.depth, row.key.batch))
         speed = f"{row.median:9.2f}" if row.median else f"{row.failure or '-':>9}"
         ratio = f"{row.median / base:6.2f}" if row.median and base else "     -"
@@ -78,7 +85,25 @@ def main() -> int:
         print(f"{row.key.mode:<10} {row.key.kv:<5} {row.key.depth:>7} {row.key.batch:>5} {speed} {ratio} {' '.join(shares)}")
         if row.sentence:
             print(f"           {row.sentence}")
-    return 0
+
+
+def main() -> int:
+    """0 when something was measured, 1 when nothing was, 2 when wrongly asked, 130 when interrupted."""
+    chosen, extra = arguments()
+    sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
+
+    from art_local.bench.session import measure
+    from art_local.errors import UsageError, UserError
+
+    try:
+        done = measure(chosen.model, planned(chosen, extra), chosen.out, preset="cuda", resume=chosen.out.exists())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    show(done.rows)
+    if done.interrupted:
+        return 130
+    return 0 if any(row.samples for row in done.rows) else 1
 
 
 if __name__ == "__main__":
