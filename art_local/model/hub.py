@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<tag>[\w.-]+))?")
 
 
+class Unreachable(UserError):
+    """Nothing is known about what the hub has."""
+
+
 @contextmanager
 def model(reference: str, timeout: float) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
     """A client, and the address of each of the model's files by its name; of a model in parts, all of them in order."""
@@ -45,7 +49,7 @@ def listing(client: httpx.Client, url: str, repository: str) -> list[str]:
         files = [entry["path"] for entry in answer.json() if entry.get("type", "file") == "file"]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
         why = (str(error) or type(error).__name__).rstrip(".")
-        raise UserError(f"{repository}: its list of files cannot be fetched: {why}.") from error
+        raise Unreachable(f"{repository}: its list of files cannot be fetched: {why}.") from error
     return [name for name in files if isinstance(name, str) and name.endswith(".gguf") and "mmproj" not in name.lower()]
 
 
