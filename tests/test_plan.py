@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from art_local.bench.facts import bandwidth
 from art_local.cli.app import run
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.model.header import Header
 from art_local.model.hollow import write_sparse
 from art_local.model.locate import load
@@ -288,18 +289,38 @@ def test_summaries_as_the_library_lays_them_out() -> None:
 
 
 @pytest.mark.parametrize(("query", "name"), [("3090", "RTX 3090"), ("rtx 4090", "RTX 4090"), ("NVIDIA GeForce RTX 5090", "RTX 5090"),
-                         ("M3 Ultra", "M3 Ultra 96GB"), ("m4 max 128gb", "M4 Max 128GB"), ("h200", "H200")])  # fmt: skip
+                         ("M3 Ultra", "M3 Ultra 96GB"), ("m4 max 128gb", "M4 Max 128GB"), ("h200", "H200"),
+                         ("3090ti", "RTX 3090 Ti"), ("RTX3090", "RTX 3090"), ("4070tisuper", "RTX 4070 Ti SUPER")])  # fmt: skip
 def test_cards_by_name(query: str, name: str) -> None:
     assert find(query).name == name
 
 
 def test_this_machines_card() -> None:
     names = {"NVIDIA GeForce RTX 3090": "RTX 3090", "NVIDIA GeForce RTX 3090 Ti": "RTX 3090 Ti", "NVIDIA H200": "H200",
-             "NVIDIA A100-SXM4-80GB": None, "Apple M3 Ultra": "M3 Ultra 96GB", "NVIDIA GeForce RTX 4070 SUPER": "RTX 4070",
+             "NVIDIA A100-SXM4-80GB": "A100 80GB", "Apple M3 Ultra": "M3 Ultra 96GB", "NVIDIA GeForce RTX 4070 SUPER": None,
+             "NVIDIA A100-SXM4-40GB": "A100 40GB", "NVIDIA A100 80GB PCIe": None, "NVIDIA H100 PCIe": None, "NVIDIA H100 NVL": None,
+             "NVIDIA H100 80GB HBM3": "H100", "NVIDIA GeForce RTX 3060 Ti": None, "NVIDIA GeForce RTX 3080 Ti": None,
+             "NVIDIA GeForce RTX 4070 Ti": None, "NVIDIA GeForce RTX 4070 Ti SUPER": "RTX 4070 Ti SUPER",
+             "NVIDIA GeForce RTX 4090 D": None, "Quadro RTX 6000": None, "NVIDIA RTX 6000 Ada Generation": "RTX 6000 Ada",
+             "NVIDIA RTX A6000": "RTX A6000", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "RTX PRO 6000",
              "NVIDIA GeForce RTX 2080": None, "NVIDIA GeForce RTX 3080 Laptop GPU": None, "AMD Radeon": None}  # fmt: skip
     for driver, name in names.items():
         card = recognised(driver)
         assert (card.name if card else None) == name, driver
+        assert bandwidth([{"name": driver}]) == (card.bandwidth if card else None), "a bench goes by the same rule"
+    assert bandwidth([{"name": "Apple M4 Max", "memory": 128 * GIB}]) == 546e9
+
+
+def test_every_card_is_found_by_its_name() -> None:
+    assert [find(card.name) for card in CARDS] == CARDS
+
+
+@pytest.mark.parametrize(("query", "near"), [("M1", "M1 Max 64GB"), ("rtx", "RTX 3060"), ("max", "M3 Max 128GB"),
+                         ("4070 Ti", "RTX 4070 Ti SUPER"), ("6000", "RTX 6000 Ada"), ("4060", "RTX 4060 Ti"),
+                         ("m4 max 48gb", "M4 Max 64GB")])  # fmt: skip
+def test_a_part_of_a_name_is_refused_with_what_is_near(query: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"No card '{query}' in the table; near it: .*{near}"):
+        find(query)
 
 
 def test_apple_shares_one_memory_and_runs_mode_off_alone() -> None:
@@ -318,7 +339,8 @@ def test_apple_shares_one_memory_and_runs_mode_off_alone() -> None:
 def test_what_is_asked_of_cards_needs_a_card(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("art_local.plan.machine.this_machines", lambda bandwidth: (processor(64 * GIB, 80e9),) * 2)
     for arguments, sentence in ((["--gpus", "2"], "this machine has none"), (["--memory", "12"], "this machine has none"),
-                                (["--gpu", "3090,4090"], "one kind of card")):  # fmt: skip
+                                (["--gpu", "3090,4090"], "one kind of card"),
+                                (["--gpu", "M4 Max", "--gpus", "2"], "the GPU of M4 Max 36GB is one")):  # fmt: skip
         assert run(["plan", "llama-3.1-8b", *arguments]) == 2
         assert sentence in capsys.readouterr().err
     monkeypatch.setattr("art_local.plan.machine.this_machines", lambda bandwidth: (find("3090"), processor(64 * GIB, 80e9)))

@@ -66,12 +66,11 @@ def build_facts(build: Preset) -> dict[str, Any]:
 
 def bandwidth(cards: list[dict[str, Any]]) -> float | None:
     """Bytes a second of the card, if the table has it; cards of a pair are read one after the other."""
-    from art_local.plan.cards import find
+    from art_local.plan.cards import recognised, with_memory
 
-    try:
-        return find(str(cards[0]["name"])).bandwidth
-    except (UserError, IndexError):
-        return None
+    card = recognised(str(cards[0]["name"])) if cards else None
+    memory = cards[0].get("memory") if cards else None
+    return (with_memory(card, memory) if memory else card).bandwidth if card else None
 
 
 def file_name(model: str, machine: dict[str, Any], now: datetime | None = None) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from art_local.building.machine import wired
-from art_local.errors import UsageError, UserError
+from art_local.errors import UsageError
 
 GIB = 1 << 30
 SYSTEM = 2 * GIB  # of main memory, kept by the system
@@ -75,16 +76,42 @@ CARDS = [
 ]  # fmt: skip
 
 
+# what makers and drivers add to a name without meaning another card; Ti, SUPER, PCIe, NVL, D or Laptop do mean one
+ADDED = re.compile(r"nvidia|geforce|rtx|apple|generation|blackwell|workstation|server|edition|sxm\d*|hbm\d*e?")
+SIZE = re.compile(r"\d+gi?b")
+JOINED = re.compile(r"(rtx)?(a?\d{4})(ti)?(super)?")  # 3090ti, rtx4090
+
+
+def words(name: str) -> list[str]:
+    found = [JOINED.fullmatch(word) or [word] for word in re.split(r"[\s-]+", name.lower())]
+    pieces = [piece for one in found for piece in (one.groups() if isinstance(one, re.Match) else one)]
+    return [piece for piece in pieces if piece and not ADDED.fullmatch(piece)]
+
+
+def recognised(name: str) -> Card | None:
+    """The card of just these words, whether a driver reports them or a person types them; of several sizes the named, or the smallest."""
+    mine = words(name)
+    chip, sizes = [word for word in mine if not SIZE.fullmatch(word)], [word for word in mine if SIZE.fullmatch(word)]
+    alike = [card for card in CARDS if chip and [word for word in words(card.name) if not SIZE.fullmatch(word)] == chip]
+    if sizes and any(SIZE.search(card.name.lower()) for card in alike):
+        alike = [card for card in alike if words(card.name)[-1:] == sizes]
+    return min(alike, key=lambda card: card.memory, default=None)
+
+
 def find(query: str, memory: float | None = None) -> Card:
-    """The card whose name holds the query's words in a row; of several the plainest, then the smallest. Memory in GiB overrides."""
-    words = query.lower().replace("nvidia", "").replace("geforce", "").replace("apple", "").split()
-    found = [card for card in CARDS if words and f" {' '.join(words)} " in f" {card.name.lower()} "]
-    if not found and ("," in query or "+" in query):
+    """The card that a person names; a part of a name is no name. Memory in GiB overrides the table's."""
+    if card := recognised(query):
+        return with_gib(card, memory)
+    if "," in query or "+" in query:
         raise UsageError(f"--gpu takes one kind of card, not '{query}'; --gpus says how many of it.")
-    if not found:
-        raise UsageError(f"No card '{query}' in the table; it has {', '.join(card.name for card in CARDS)}.")
-    card = min(found, key=lambda one: (len(one.name.split()), one.memory))
-    return with_gib(card, memory)
+    near = [
+        card.name
+        for card in CARDS
+        if set(query.lower().split()) & set(card.name.lower().split()) or set(words(query)) & set(words(card.name))
+    ]
+    raise UsageError(
+        f"No card '{query}' in the table; {'near it' if near else 'it has'}: {', '.join(near or [card.name for card in CARDS])}."
+    )
 
 
 def with_gib(card: Card, memory: float | None) -> Card:
@@ -103,20 +130,6 @@ def with_memory(card: Card, memory: int) -> Card:
     alike = [one for one in CARDS if one.unified and one.name.rpartition(" ")[0] == chip]
     nearest = min(alike, key=lambda one: abs(one.memory - memory))
     return replace(nearest, name=f"{chip} {memory // GIB}GB", memory=memory, reserve=memory - wired(memory))
-
-
-def recognised(name: str) -> Card | None:
-    """The card that a driver's name is about: the longest run of its words that the table knows; a laptop's chip is another card."""
-    words = name.split()
-    runs = [words[first:last] for first in range(len(words)) for last in range(first + 1, len(words) + 1)]
-    for run in sorted(runs, key=len, reverse=True):
-        if "laptop" in name.lower() or not any(one.isdigit() for one in "".join(run)):
-            continue
-        try:
-            return find(" ".join(run))
-        except UserError:
-            continue
-    return None
 
 
 def processor(memory: int, bandwidth: float, cores: int = 16) -> Card:

@@ -46,6 +46,8 @@ class Plan:
 def make(header: Header, card: Card, count: int, setting: Setting, host: Card, results: list[Path]) -> Plan:
     if not 1 <= count <= MAX_CARDS:
         raise UsageError(f"--gpus takes 1 to {MAX_CARDS}.")
+    if count > 1 and card.unified:
+        raise UsageError(f"--gpus is about cards; the GPU of {card.name} is one.")
     if setting.kv_type not in KV_TYPES:
         raise UsageError(f"--kv takes {', '.join(KV_TYPES)}.")
     if not 1 <= setting.context <= 1 << 24:
