@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from art_local.bench.facts import bandwidth
+from art_local.building.presets import Preset
 from art_local.cli.app import run
+from art_local.cli.plan import fitted
 from art_local.errors import UsageError, UserError
 from art_local.model.header import Header
 from art_local.model.hollow import write_sparse
@@ -23,6 +26,7 @@ from art_local.plan.machine import sized
 from art_local.plan.measured import parse_fit
 from art_local.plan.memory import Setting, compute_bytes, describe, record_bytes
 from art_local.plan.placement import largest_context, place
+from art_local.plan.roofline import GPU_MIN_CELLS, ORDERING_US
 from art_local.plan.truth import allocated
 
 MIB = 1 << 20
@@ -334,6 +338,70 @@ def test_apple_shares_one_memory_and_runs_mode_off_alone() -> None:
     # what a driver reports is what the GPU may use
     assert sized(find("M1 Max"), 48 * GIB, 64 * GIB).usable == 48 * GIB
     assert sized(find("RTX 3090"), 23 * GIB, 64 * GIB).memory == 23 * GIB
+
+
+def test_a_model_without_early_termination_gets_mode_off_and_the_reason() -> None:
+    header = load("llama-3.1-8b")
+    sizes = {"llama.attention.key_length": 80, "llama.attention.value_length": 80}
+    odd = Header({**header.metadata, **sizes}, header.tensors)
+    for card in (find("3090"), HOST):
+        made = planning.make(odd, card, 1, Setting(32768, "q8_0", ranked=True), HOST, [])
+        assert list(made.speeds.seconds) == ["off"] and made.placement.summaries == 0
+        assert any("head size 80, the kernels take" in line for line in made.speeds.assumptions)
+        assert not any("ranked reads" in line for line in made.speeds.assumptions)
+
+
+def test_ranked_reads_everything_where_the_programs_do() -> None:
+    """As the CUDA patch decides, and as measured on the H200: at 32k all was read, at 128k not."""
+    made = make("llama-3.1-8b:Q4_K_S", find("H200"), 131072)
+    told = next(line for line in made.speeds.assumptions if "ranked reads everything up to about" in line)
+    limit = int(re.findall(r"about (\d+) tokens", told)[0])
+    assert 36000 < limit < 50000
+    exact, ranked = (made.speeds.seconds[mode] for mode in ("exact", "ranked"))
+    upkeep = 32 * 3e-6
+    assert ranked[32768] == pytest.approx(exact[32768] + upkeep) and ranked[131072] < exact[131072]
+    assert made.speeds.seconds["off"][0] == exact[0], "few cells stay with upstream's kernels"
+    short = make("llama-3.1-8b:Q4_K_S", find("H200"), 16384, "f16").speeds.seconds
+    assert short["off"] == short["exact"]
+    patch = (Path(__file__).parents[1] / "patches" / "ggml-cuda-take-decode-attention-with-early-termination.patch").read_text()
+    cells, microseconds = GPU_MIN_CELLS, ORDERING_US
+    assert f"type == GGML_TYPE_F16 ? {cells['f16']} : {cells['q8_0']};" in patch and f"min_us = {microseconds:.1f};" in patch
+
+
+def test_words_of_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*arguments: str) -> str:
+        assert run(["plan", *arguments]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    beyond = told("qwen3-8b", "--gpu", "H200", "--ctx", "64k")
+    assert "that fits: at least 65536; it was trained for 40960." in beyond
+    limit = make("llama-3.1-8b", find("3090"), 4096).largest
+    roomy = make("llama-3.1-8b", find("3090"), 4096).placement
+    assert limit == 131072 and "barely" not in told("llama-3.1-8b", "--gpu", "3090", "--ctx", "4k")
+    tight = f"{(roomy.used + 50 * MIB) / GIB:.3f}"
+    assert "barely: 5" in told("llama-3.1-8b", "--gpu", "3090", "--ctx", "4k", "--memory", tight)
+    assert "there are 0.0: it would run from the disk" in told("llama-3.3-70b", "--gpu", "3060", "--ram", "1")
+    for wrong, sentence in (["--ram", "0"], "--ram from 1 GiB"), (["--ctx", "1M"], "k is 1024, there is no other"):
+        assert run(["plan", "llama-3.1-8b", "--gpu", "3090", *wrong]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_build_that_suits_the_card_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Preset, "program", lambda preset, name: tmp_path / preset.name)
+    monkeypatch.setattr("art_local.plan.measured.fit_params", lambda program, model, setting: asked.append(program.name))
+    for built, card, suited in (
+        (("cpu", "cuda", "metal"), find("3090"), "cuda"),
+        (("cpu", "cuda", "metal"), find("M4 Max"), "metal"),
+        (("cpu", "cuda"), HOST, "cpu"),
+        (("cpu",), find("3090"), "cpu"),
+    ):
+        for name in ("cpu", "cuda", "metal"):
+            (tmp_path / name).unlink(missing_ok=True)
+            if name in built:
+                (tmp_path / name).touch()
+        fitted(tmp_path, make("qwen3-8b", card, 4096))
+        assert asked.pop() == suited
 
 
 def test_what_is_asked_of_cards_needs_a_card(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,9 @@ def whole(text: str, what: str, least: int = 0) -> int:
     factor = 1024 if plain.endswith("k") else 1
     digits = plain.removesuffix("k")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 12 and least <= int(digits) * factor <= LARGEST):
-        raise UsageError(f"{what} takes whole numbers from {least}, such as {max(least, 1)} or 8k, not '{text.strip()}'.")
+        raise UsageError(
+            f"{what} takes whole numbers from {least}, such as {max(least, 1)} or 8k (k is 1024, there is no other), not '{text.strip()}'."
+        )
     return int(digits) * factor
 
 

@@ -44,7 +44,7 @@ def plan(
     from art_local.plan.machine import RAM, this_machines
     from art_local.plan.memory import Setting
 
-    if not 1 <= ram_bandwidth <= 10000 or not 1 <= (ram or 1) <= 1 << 20:
+    if not 1 <= ram_bandwidth <= 10000 or not 1 <= (1 if ram is None else ram) <= 1 << 20:
         raise UsageError("--ram-bandwidth takes 1 to 10000 GB/s, --ram from 1 GiB.")
     header = load(model, hf)
     trained = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length")
@@ -54,7 +54,7 @@ def plan(
         raise UsageError("--memory and --gpus are about cards, and this machine has none: name one by --gpu.")
     if gpu is None and not card.is_processor:
         card = with_gib(card, memory)
-    if ram:
+    if ram is not None:
         host = replace(host, memory=int(ram * GIB))
         card = host if card.is_processor else card
     made = planning.make(header, card, gpus, Setting(context, kv, ranked=True), host, results or [])
@@ -67,11 +67,12 @@ def plan(
 
 
 def fitted(model: Path, made: Plan) -> dict[str, dict[str, int]] | None:
-    """The word of our own build, where there is one."""
+    """The word of our own build, where there is one; one for another kind of card says less."""
     from art_local.building.presets import Preset, preset_names
     from art_local.plan.measured import fit_params
 
-    for name in preset_names():
+    suited = "cpu" if made.card.is_processor else "metal" if made.card.unified else "cuda"
+    for name in sorted(preset_names(), key=lambda name: not name.startswith(suited)):
         program = Preset(name).program("llama-fit-params")
         if program.exists():
             return fit_params(program, model, made.setting)
@@ -146,11 +147,13 @@ def alternative(one: Alternative, made: Plan) -> str:
 
 def verdict(made: Plan) -> str:
     place = made.placement
+    spare = place.capacity - place.used
+    barely = f", barely: {size(spare)} to spare, and the estimate may be off by 3 %" if spare < 0.01 * place.capacity else ""
     if made.card.is_processor:
-        fits = f"It fits. Largest context that fits: {largest(made)}." if place.fits else "It does not fit its memory."
+        fits = f"It fits{barely}. Largest context that fits: {largest(made)}." if place.fits else "It does not fit its memory."
         return f"No card was found: this is for the processor alone (--gpu plans for a card). {fits}"
     if place.fits:
-        return f"It fits: -ngl {max(99, place.layers)}. Largest context that fits: {largest(made)}."
+        return f"It fits: -ngl {max(99, place.layers)}{barely}. Largest context that fits: {largest(made)}."
     share = place.weights / max(place.weights + place.host_weights, 1)
     where = f"{max(place.ngl - 1, 0)} of {place.layers - 1} layers fit: -ngl {place.ngl}, {share:.0%} of the weights on the card"
     limit = f"It would fit up to context {made.largest}." if made.largest else "No context is short enough."
@@ -159,4 +162,6 @@ def verdict(made: Plan) -> str:
 
 def largest(made: Plan) -> str:
     trained = made.model.context
+    if trained and made.setting.context > trained and made.placement.fits:
+        return f"at least {made.setting.context}; it was trained for {trained}"
     return f"{made.largest}, all it was trained for" if trained and made.largest >= trained else str(made.largest)

@@ -116,7 +116,7 @@ def evidence(files: Sequence[Path], planned: Machine, kv_type: str) -> Evidence:
         fitting = [one for one, reason in judged if not reason]
         reasons = [reason for _, reason in judged if reason]
         found.speeds += fitting
-        found.said.append(verdict(file, fitting, reasons, kv_type, modes(planned.card)))
+        found.said.append(verdict(file, fitting, reasons, kv_type, modes(planned.card, planned.model)))
     return found
 
 

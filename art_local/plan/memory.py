@@ -38,8 +38,14 @@ class Model:
     layers: list[Layer] = field(default_factory=list)
 
     @property
-    def repeating_bytes(self) -> int:
-        return sum(self.layer_bytes)
+    def skipping(self) -> list[Layer]:
+        """Those that early termination applies to."""
+        return [layer for layer in self.layers if layer.art and layer.kv_heads]
+
+    @property
+    def why_not(self) -> str:
+        """Where it applies to none."""
+        return next((layer.reason for layer in self.layers if layer.reason), "no layer attends") if not self.skipping else ""
 
 
 def describe(header: Header) -> Model:

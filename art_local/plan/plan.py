@@ -80,7 +80,9 @@ def too_large(placement: Placement, card: Card, host: Card) -> str:
         need, room = placement.host_bytes, host.usable
     if need <= room or (card.unified and placement.fits):
         return ""
-    return f"It takes {need / GIB:.1f} GiB of main memory, there are {room / GIB:.1f}: it would run from the disk, at no useful speed."
+    return (
+        f"It takes {need / GIB:.1f} GiB of main memory, there are {max(room, 0) / GIB:.1f}: it would run from the disk, at no useful speed."
+    )
 
 
 def depths(context: int) -> list[int]:

@@ -19,6 +19,9 @@ VEC_BYTES = 0.70
 EXACT_US, EXACT_BYTES, EXACT_RATE = 2, 0.90, {"q8_0": 0.172, "q4_0": 0.219, "f16": 0.172}
 UPKEEP_US, RANKED_US, RANKED, RECORDS = 3, 17, 0.52, 0.31
 READ_SHARE, READ_FLOOR = 0.25, 1168  # tiles read at eps's default on real text; tokens that are always read
+# as the CUDA patch has it, found on one H200: fewer cells stay with upstream's kernels, and tiles are ordered once reading all
+# of a layer takes so many microseconds at the card's full bandwidth
+GPU_MIN_CELLS, ORDERING_US = {"f16": 24576, "q8_0": 2048, "q4_0": 2048}, 20
 # one core of an AMD EPYC: K and V elements a second of the stock kernel, bytes a second of ours
 CORE_STOCK = {"f16": 6.5e9, "q8_0": 4.7e9, "q4_0": 2.3e9}
 # there ranked reads everything below a number of cells, and ranking costs this share of reading all (SmolLM2-135M, 4k and 7k)
@@ -26,8 +29,8 @@ CPU_MIN_CELLS, CPU_RANKING = 4096, 0.42
 CORE_EXACT = {"f16": 3.1e9, "q8_0": 2.2e9, "q4_0": 1.05e9}
 
 
-def modes(card: Card) -> tuple[str, ...]:
-    return MODES if card.family.art else MODES[:1]
+def modes(card: Card, model: Model) -> tuple[str, ...]:
+    return MODES if card.family.art and model.skipping else MODES[:1]
 
 
 @dataclass
@@ -43,31 +46,44 @@ def read_share(depth: int) -> float:
 
 
 def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: str, share: float | None = None) -> float:
-    """`share` of the tiles, where it was measured; without it a short context is read as a whole."""
-    cells = max(min(depth, layer.window) if layer.window else depth, 1)
     if not layer.kv_heads:
         return 0.0
+    upkeep = UPKEEP_US * 1e-6 if mode == "ranked" and layer.art and not card.is_processor else 0.0
+    return upkeep + reading_seconds(layer, card, mode, depth, kv_type, share)
+
+
+def reading_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: str, share: float | None) -> float:
+    """`share` of the tiles, where it was measured; without it a short context is read as a whole, as the programs do."""
+    cells = max(min(depth, layer.window) if layer.window else depth, 1)
     size = layer.bytes_per_cell(kv_type, kv_type) * cells
     elements = cells * layer.heads * (layer.k_size + (layer.v_size or layer.k_size))
-    if mode == "off" or not layer.art:
+    if mode == "off" or not layer.art or (not card.is_processor and cells < GPU_MIN_CELLS[kv_type]):
         return stock_seconds(card, kv_type, size, elements)
     if card.is_processor:
         exact = max(size / (card.cores * CORE_EXACT[kv_type]), size / card.bandwidth)
     else:
         arithmetic = elements / (EXACT_RATE[kv_type] * card.tflops * 1e12)
         exact = EXACT_US * 1e-6 + max(arithmetic, size / (card.bandwidth * EXACT_BYTES))
-    if mode == "exact":
-        return exact
-    if card.is_processor and cells < CPU_MIN_CELLS:
+    if mode == "exact" or (share >= 1 if share is not None else reads_all(card, cells, size)):
         return exact
     part = read_share(cells) if share is None else share
     records = summary_bytes(layer, Setting(cells, kv_type, ranked=True))
     if card.is_processor:
-        ranked = (part + CPU_RANKING) * exact
-    else:
-        ranked = RANKED_US * 1e-6 + size * part / (card.bandwidth * RANKED) + records / (card.bandwidth * RECORDS)
-    everything = share >= 1 if share is not None else ranked > exact
-    return (0 if card.is_processor else UPKEEP_US * 1e-6) + (exact if everything else ranked)
+        return (part + CPU_RANKING) * exact
+    return RANKED_US * 1e-6 + size * part / (card.bandwidth * RANKED) + records / (card.bandwidth * RECORDS)
+
+
+def reads_all(card: Card, cells: int, size: int) -> bool:
+    """Where ranking would cost more than it saves, mode ranked runs the kernel of exact."""
+    return cells < CPU_MIN_CELLS if card.is_processor else size < ORDERING_US * 1e-6 * card.bandwidth
+
+
+def pays_from(model: Model, card: Card, kv_type: str) -> int:
+    """Tokens from which the first layer skips."""
+    if card.is_processor:
+        return CPU_MIN_CELLS
+    largest = max(layer.bytes_per_cell(kv_type, kv_type) for layer in model.skipping)
+    return max(GPU_MIN_CELLS[kv_type], round(ORDERING_US * 1e-6 * card.bandwidth / largest))
 
 
 def stock_seconds(card: Card, kv_type: str, size: int, elements: int) -> float:
@@ -106,7 +122,7 @@ def predict(
 ) -> Speeds:
     factors = calibration or Calibration()
     speeds = Speeds(assumptions=assumptions(model, card, host, placement, kv_type))
-    for mode in modes(card):
+    for mode in modes(card, model):
         speeds.seconds[mode] = {}
         for depth in depths:
             base, attention = parts(model, card, host, placement, mode, depth, kv_type)
@@ -121,16 +137,21 @@ def assumptions(model: Model, card: Card, host: Card, placement: Placement, kv_t
     if card.is_processor:
         off, exact = CORE_STOCK[kv_type] / 1e9, CORE_EXACT[kv_type] / 1e9
         said.append(f"attention on {card.cores} cores: off {off:g} billion elements, exact {exact:g} GB a second and core (AMD EPYC).")
-    elif not family.art:
-        said.append(f"attention, off: {told}; exact and ranked do not run on {family.name} GPUs yet.")
+    elif not family.art or not model.skipping:
+        why = f"do not run on {family.name} GPUs yet" if not family.art else "do not apply to this model"
+        said.append(f"attention, off: {told}; exact and ranked {why}.")
     else:
         ours = f"{EXACT_BYTES:.0%} of the bandwidth or {EXACT_RATE[kv_type]:.3f} elements a flop, {EXACT_US} us a layer"
         said.append(f"attention, off: {told}; exact: {ours} (H200).")
         said.append(
             f"ranked: tiles at {RANKED:.0%} of the bandwidth, summaries at {RECORDS:.0%}, {RANKED_US + UPKEEP_US} us a layer (H200)."
         )
-    if family.art:
-        said.append(f"ranked reads {READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides.")
+    if model.why_not:
+        said.append(f"no early termination: {model.why_not}.")
+    elif family.art:
+        basis = "measured on an AMD EPYC" if card.is_processor else f"{ORDERING_US} us a layer, measured on an H200"
+        beyond = f"{READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides"
+        said.append(f"ranked reads everything up to about {pays_from(model, card, kv_type)} tokens ({basis}), beyond {beyond}.")
     if not placement.fits and not card.is_processor:
         memory = f"{host.family.weights:.0%} of {host.bandwidth / 1e9:.0f} GB/s (--ram-bandwidth)"
         said.append(f"layers off the card run on a processor of {host.cores} cores, at {memory}.")
