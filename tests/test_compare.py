@@ -19,7 +19,8 @@ from bench_stand_in import bench, facts, fake_programs
 from art_local.bench import comparison
 from art_local.bench.configuration import Configuration, Plan
 from art_local.bench.interval import ratio
-from art_local.bench.markdown import post
+from art_local.bench.markdown import configuration, footnotes, post
+from art_local.bench.page import page
 from art_local.bench.plot import picture, text_plot
 from art_local.bench.prediction import same_model
 from art_local.bench.results import join
@@ -96,6 +97,22 @@ def test_a_forced_share_is_compared_with_the_baseline_and_named(tmp_path: Path) 
     assert [pair.other.key for pair in comparison.within(comparison.load(old))] == [pair.other.key for pair in pairs]
 
 
+def test_a_forced_share_that_read_all_says_so(run_cli: Cli, tmp_path: Path) -> None:
+    file = bench(tmp_path, Plan((0, 512), ("ranked",), rounds=1, force=0.2), fake_programs(tmp_path / "bin")).path
+    assert "read all" not in run_cli("compare", str(file)).stdout
+    file.write_text(file.read_text(encoding="utf-8").replace('"art_read_share": 0.25', '"art_read_share": 1.0'), encoding="utf-8")
+    assert "ranked forced to 20% (read all) q8_0 tg64 @ d512 / off" in run_cli("compare", str(file)).stdout
+    assert "ranked forced to 20% (read all)" in run_cli("compare", str(file), "--md").stdout
+    assert run_cli("report", str(file)).returncode == 0
+    assert "<td class=l>ranked forced to 20% (read all)</td>" in file.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_an_evals_file_is_for_the_report(run_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text('{"format": 1, "made by": "art-local eval 0", "records": []}', encoding="utf-8")
+    refused = run_cli("compare", str(tmp_path / "eval.json"))
+    assert refused.returncode == 2 and "'art-local report' shows it" in refused.stderr and refused.stderr.count("\n") == 1
+
+
 def test_a_file_is_no_comparison_with_itself(run_cli: Cli, tmp_path: Path) -> None:
     file = results_file(tmp_path / "a.jsonl", {"off": [50]})
     copy = tmp_path / "b.jsonl"
@@ -168,6 +185,13 @@ def test_a_plan_is_a_side_of_a_comparison_and_marked(run_cli: Cli, tmp_path: Pat
     own = replace(measured, rows=[replace(row, key=replace(row.key, model=name)) for row in measured.rows])
     (pair,) = comparison.between([predicted, own])
     assert pair.verdict == "a prediction is part of it" and pair.base.median and 50 < pair.base.median < 300
+    own = replace(own, rows=[replace(row, key=replace(row.key, test="tg48")) for row in own.rows])
+    for sides in ([predicted, own], [own, predicted]):
+        (pair,) = comparison.between(sides)
+        assert configuration(pair) == "off q8_0 tg48 @ d4096" and pair.as_dict()["test"] == "tg48", "the measured one's own"
+        assert footnotes([pair]) == ["ratio: the quotient of what is shown; measured t/s are medians"]
+    assert footnotes(comparison.within(predicted)) == ["ratio: the quotient of what is shown"]
+    assert "Predicted; nothing was run." in page([predicted]) and "Median of all runs" in page([predicted, own])
 
 
 PREDICTIONS = sorted((Path(__file__).parents[1] / "docs" / "results" / "predictions").glob("*.json"))
@@ -182,8 +206,8 @@ def test_the_predictions_of_this_repository_are_what_plan_says(run_cli: Cli, fil
     shown = run_cli("compare", str(file))
     numbers = [line for line in shown.stdout.splitlines() if " @ d" in line]
     assert numbers and all(line.count("(predicted)") == 2 and "a prediction is part of it" in line for line in numbers)
-    page = run_cli("report", str(file), "--out", str(tmp_path / "p.html"))
-    assert page.returncode == 0 and "predictions of a model, not measurements" in (tmp_path / "p.html").read_text(encoding="utf-8")
+    drawn = run_cli("report", str(file), "--out", str(tmp_path / "p.html"))
+    assert drawn.returncode == 0 and "predictions of a model, not measurements" in (tmp_path / "p.html").read_text(encoding="utf-8")
     refused = run_cli("plan", "llama-3.1-8b", "--gpu", "3090", "--results", str(file))
     assert refused.returncode == 1 and "is a prediction; a plan follows measurements alone" in refused.stderr
 

@@ -15,6 +15,7 @@ from art_local.bench.interval import Ratio, paired, ratio
 from art_local.bench.prediction import read_prediction, same_model
 from art_local.bench.results import Line, Say, read
 from art_local.bench.summary import Key, Row, number, summarize
+from art_local.bench.tested import is_eval
 from art_local.errors import UsageError, UserError
 
 
@@ -73,11 +74,16 @@ class Pair:
         return self.base.predicted or self.other.predicted
 
     @property
+    def key(self) -> Key:
+        """What both are about; a prediction is for any number of tokens, a measurement for its own."""
+        return replace(self.other.key, test=self.base.key.test) if self.other.predicted else self.other.key
+
+    @property
     def verdict(self) -> str:
         return "a prediction is part of it" if self.predicted else self.ratio.verdict
 
     def as_dict(self) -> dict[str, Any]:
-        key = self.other.key
+        key = self.key
         return {
             "base": side(self.base_name, self.base),
             "other": side(self.other_name, self.other),
@@ -96,10 +102,19 @@ class Pair:
 
 
 def side(name: str, row: Row) -> dict[str, Any]:
-    return {"file": name, "mode": row.key.mode, "tokens_per_second": row.median, "samples": row.samples, "predicted": row.predicted}
+    return {
+        "file": name,
+        "mode": row.key.mode,
+        "tokens_per_second": row.median,
+        "samples": row.samples,
+        "read_share": row.read_share,
+        "predicted": row.predicted,
+    }
 
 
 def load(path: Path, bandwidth: float | None = None, price: float | None = None, say: Say = lambda text: None) -> Result:
+    if is_eval(path):
+        raise UsageError(f"{path} is of 'art-local eval', which measures quality, not speed: 'art-local report' shows it.")
     lines = read_prediction(path) or read(path, say)
     rows = summarize(lines)
     result = Result(path.stem, lines, rows, bandwidth, price)

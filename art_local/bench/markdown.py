@@ -31,12 +31,19 @@ def cells(pair: Pair, pairs: list[Pair]) -> list[str]:
 
 def footnotes(pairs: list[Pair]) -> list[str]:
     """The ratio is seldom the quotient of the medians beside it."""
-    return [f"ratio: {method}; t/s are medians" for method in dict.fromkeys(pair.method for pair in pairs)]
+    return list(dict.fromkeys(f"ratio: {pair.method}{medians(pair)}" for pair in pairs))
+
+
+def medians(pair: Pair) -> str:
+    """A prediction is none."""
+    if pair.base.predicted and pair.other.predicted:
+        return ""
+    return "; measured t/s are medians" if pair.predicted else "; t/s are medians"
 
 
 def configuration(pair: Pair) -> str:
-    label = pair.other.key.label()
-    return label if pair.base.key.setting == pair.other.key.setting else f"{label} / {pair.base.key.setting}"
+    label = pair.key.label().replace(pair.key.setting, pair.other.setting, 1)
+    return label if pair.base.setting == pair.other.setting else f"{label} / {pair.base.setting}"
 
 
 def speed(row: Row) -> str:

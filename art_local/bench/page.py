@@ -74,7 +74,7 @@ def cards(results: Sequence[Result]) -> list[str]:
         for kv in kinds([result]):
             if best := best_mode(result, kv):
                 times, row, base = best
-                words = f"{row.key.setting}, KV {kv}, at {row.key.depth:,} tokens: {row.median:.1f} tokens/s against {base.median:.1f}"
+                words = f"{row.setting}, KV {kv}, at {row.key.depth:,} tokens: {row.median:.1f} tokens/s against {base.median:.1f}"
                 words = f"predicted, not measured: {words}" if row.predicted or base.predicted else words
                 found.append((f"{times:.2f}x", ", ".join([words, *told(result, results)])))
     inside = "".join(f'<div class="card"><b>{number}</b><span>{escape(words)}</span></div>' for number, words in found)
@@ -90,7 +90,10 @@ def best_mode(result: Result, kv: str) -> tuple[float, Row, Row] | None:
 
 
 def speed(results: Sequence[Result]) -> str:
-    words = "Median of all runs; a whisker reaches from the slowest to the fastest repetition."
+    measured = any(not row.predicted for result in results for row in result.measured)
+    words = (
+        "Median of all runs; a whisker reaches from the slowest to the fastest repetition." if measured else "Predicted; nothing was run."
+    )
     drawn = [(f"KV {kv}", line_chart(speed_over_depth(only(results, kv)), DEPTH, "tokens/s", f"speed, KV {kv}")) for kv in kinds(results)]
     return section("Speed over depth", words, drawn)
 
@@ -148,7 +151,7 @@ def memory(results: Sequence[Result]) -> str:
         for row in rows:
             same = [other for other in rows if (other.key.setting, other.key.kv) == (row.key.setting, row.key.kv)]
             if row is max(same, key=lambda other: (other.key.depth * other.key.batch, other.key.depth)):
-                name = " ".join([row.key.setting, row.key.kv, *told(result, results)])
+                name = " ".join([row.setting, row.key.kv, *told(result, results)])
                 bars.append((name, row.key.mode, float(row.memory or 0), f"{size(row.memory)}, {where(row)}"))
     drawn = bar_chart(bars, "peak memory")
     return f"<h2>Memory</h2>\n<p>Highest use at the deepest context.</p>\n{wide(drawn)}" if drawn else ""

@@ -65,6 +65,12 @@ class Row:
     bandwidth_share: float | None = None
 
     @property
+    def setting(self) -> str:
+        """Below its crossover a forced mode reads everything all the same."""
+        reads_all = self.key.force is not None and (self.read_share or 0) >= 1
+        return self.key.setting + (" (read all)" if reads_all else "")
+
+    @property
     def samples(self) -> list[float]:
         return [sample for samples in self.rounds.values() for sample in samples]
 

@@ -54,7 +54,7 @@ def percent(value: float | None) -> str:
 ALWAYS = ("test", "mode", "kv", "depth", "tokens/s")
 COLUMNS: dict[str, Callable[[Row, list[Row]], str]] = {
     "test": lambda row, rows: row.key.test,
-    "mode": lambda row, rows: row.key.setting,
+    "mode": lambda row, rows: row.setting,
     "kv": lambda row, rows: row.key.kv,
     "depth": lambda row, rows: str(row.key.depth),
     "batch": lambda row, rows: str(row.key.batch) if any(other.key.batch > 1 for other in rows) else "",
