@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -38,12 +39,12 @@ def check(path: Path) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A name in the same folder, of this process alone; nothing is left there."""
     if path.is_dir():
-        raise OSError(0, "it is a folder")
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if path.exists():
         if not path.is_file():
-            raise OSError(0, "it is no plain file")
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
         if not path.stat().st_mode & 0o222:  # asked of the file: the superuser may write anything
-            raise OSError(0, "it is read-only")
+            raise PermissionError(errno.EACCES, "it is read-only", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)

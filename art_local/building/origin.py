@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from art_local.errors import UserError
+from art_local.files import replace
 from art_local.source.pin import read_pin
-from art_local.source.series import read_series, replace
+from art_local.source.series import read_series
 from art_local.source.submodule import head
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from art_local import checkout
 from art_local.errors import UserError
+from art_local.files import replace
 from art_local.source import submodule
 from art_local.source.git import GitError, git
 from art_local.source.pin import read_pin
-from art_local.source.series import Series, SeriesError, commit_series, format_commits, read_series, replace
+from art_local.source.series import Series, SeriesError, commit_series, format_commits, read_series
 
 Say = Callable[[str], None]
 DROP = "git -C llama.cpp worktree remove --force ../build/tree-conflict"

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from art_local.errors import UserError  # noqa: E402
+from art_local.files import replace  # noqa: E402
 
 BLOCK_BYTES = 99 * 1024  # what a block may have on compute capability 8.6, 8.9 and 12.0
 FLAGS = ("-std=c++17", "-O3", "-use_fast_math")
@@ -111,10 +112,7 @@ class Source:
                 report = nvcc(*FLAGS, "-I", str(self.folder), *flags, "-o", str(out), str(source))
                 if "-cubin" not in flags:
                     report = subprocess.run([str(out)], capture_output=True, text=True, check=True).stdout
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(f".{os.getpid()}")
-            partial.write_text(report)
-            partial.replace(kept)
+            replace(kept, report.encode())
         return kept.read_text()
 
     def kernels(self, architecture: str, sizes: set[int]) -> list[Kernel]:
