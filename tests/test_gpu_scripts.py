@@ -80,6 +80,12 @@ def test_how_a_measurement_ended_is_its_exit_code(
     assert measure.main() == 2
 
 
+def test_a_folder_without_a_package_is_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "measure.py"), str(tmp_path), str(tmp_path / "work"), "m.gguf", "out.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "is no folder of pack.py" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_cpu_time_of_nothing_is_a_sentence() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "decode_cpu_time.py"), "absent.gguf", "absent.txt"]
     for odd, code in (["--depths", "x"], 2), (["--preset", "absent"], 1):

@@ -90,7 +90,11 @@ def show(rows: list[Row]) -> None:
 def main() -> int:
     """0 when something was measured, 1 when nothing was, 2 when wrongly asked, 130 when interrupted."""
     chosen, extra = arguments()
-    sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
+    try:
+        sys.path.insert(0, str(unpack(chosen.packed.resolve(), chosen.work.resolve())))
+    except (OSError, ValueError, tarfile.TarError) as error:
+        print(f"error: {chosen.packed} is no folder of pack.py: {error}", file=sys.stderr)
+        return 1
 
     from art_local.bench.session import measure
     from art_local.errors import UsageError, UserError
