@@ -120,6 +120,27 @@ def test_results_of_another_question_are_not_mixed(tmp_path: Path) -> None:
         Results.start(tmp_path / "r.json" / "below.json", HEAD, resume=False)
 
 
+@pytest.mark.parametrize("name", ["r.md", "r.SVG"])
+def test_a_summary_does_not_take_the_place_of_its_results(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["eval", "no-such-model.gguf", "--out", str(tmp_path / name)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: --out takes a JSON file, not {name}") and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    results = Results.start(tmp_path / "r.json", HEAD, resume=False)
+    before = (tmp_path / "r.json").read_bytes()
+    with pytest.raises(ValueError):
+        results.write(share=float("nan"))
+    (tmp_path / "r.svg").mkdir()
+    with pytest.raises(UserError, match=r"could not be written to .*r\.svg"):
+        write(results, "art-local eval")
+    assert (
+        sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.svg"] and before[:40] == (tmp_path / "r.json").read_bytes()[:40]
+    )
+
+
 def test_every_text_counts_for_going_on():
     first = [Text("a.txt", "one"), Text("b.txt", "two")]
     other = [Text("a.txt", "one"), Text("b.txt", "three")]
@@ -226,6 +247,8 @@ def test_options_explain_themselves() -> None:
         (["--budgets", "x"], "--budgets takes percents from 0 to 100"),
         (["--budgets", "0,10"], "--budgets takes shares above 0"),
         (["--text", "no-such-file.txt"], "no-such-file.txt could not be read"),
+        (["--out", ""], "--out takes the name of a file"),
+        (["--documents", ""], "--documents takes the name of a folder"),
     ],
 )
 def test_nonsense_is_refused_before_the_model_is_looked_at(

@@ -160,6 +160,19 @@ def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> Non
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", ""], "--out takes the name of a file, not an empty word."),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_model_is_looked_at(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["tune", "no-such-model.gguf", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
 @pytest.mark.parametrize("place", ["", "file/profile.json"])
 def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder, and a folder that is a file: no build is needed to learn it."""

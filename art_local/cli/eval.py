@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from art_local.cli.context import tokens
+from art_local.cli.place import place
 
 if TYPE_CHECKING:
     from art_local.eval.session import Measured
@@ -36,7 +37,14 @@ def eval(
     depths: Annotated[str, typer.Option(help="Depths of the needle grid in percent.")] = "10,50,90",
     tasks: Annotated[str, typer.Option(help="'all', 'none', or families such as 'multi-key needles,common words'.")] = "none",
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each task and needle.")] = 1,
-    documents: Annotated[Path | None, typer.Option(help="A folder of *.jsonl files in LongBench's form: context, input, answers.")] = None,
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            parser=place("--documents", "folder"),
+            metavar="FOLDER",
+            help="A folder of *.jsonl files in LongBench's form: context, input, answers.",
+        ),
+    ] = None,
     profile: Annotated[
         Path | None, typer.Option(help="A profile of 'art-local tune'; without it, this model's own if there is one.")
     ] = None,
@@ -54,7 +62,10 @@ def eval(
     ] = True,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Results file (JSON); a .md and an .svg are written beside it.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=place("--out"), metavar="FILE", help="Results file (JSON); a .md and an .svg are written beside it."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from art_local.cli.context import tokens
+from art_local.cli.place import place
 
 
 def tune(
@@ -29,7 +30,12 @@ def tune(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The profile file; without it, a name by the model's sha256 in the cache.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=place("--out"), metavar="FILE", help="The profile file; without it, a name by the model's sha256 in the cache."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
 ) -> None:
     """Find tolerances for a model, by layer where the build can, that read the fewest bytes at a target loss.

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from art_local import __version__
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 FORMAT = 1
+BESIDE = (".md", ".svg")  # what sums the results up, written beside them
 Record = dict[str, Any]
 
 
@@ -46,19 +47,31 @@ class Results:
     def write(self, **more: Any) -> None:
         if self.path is None:
             return
-        part = self.path.with_name(f".{self.path.name}.part")
         content = {"format": FORMAT, "made by": f"art-local eval {__version__}", **self.head, **more, "records": self.records}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8") as stream:
-                json.dump(content, stream, allow_nan=False)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, self.path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise UserError(f"The results could not be written to {self.path}: {error.strerror or error}.") from None
+        put(self.path, json.dumps(content, allow_nan=False))
+
+
+def check_name(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() in BESIDE:
+        raise UsageError(f"--out takes a JSON file, not {path.name}: the .md and the .svg are written beside it.")
+
+
+def put(path: Path, text: str) -> None:
+    """The whole file or the one that was there before."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"The results could not be written to {path}: {error.strerror or error}.") from None
+        raise
 
 
 def read(path: Path) -> Results:

@@ -19,7 +19,7 @@ from art_local.eval import picture, summary
 from art_local.eval.decoder import Decoder, LibraryDecoder
 from art_local.eval.plan import Plan
 from art_local.eval.policies import POLICIES
-from art_local.eval.results import Results, read
+from art_local.eval.results import BESIDE, Results, check_name, put, read
 from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.setting import EXACT, Setting
 from art_local.eval.summary import Row
@@ -87,6 +87,7 @@ class Opener:
 
 def measure(request: Request, watch: Callable[[Step], None] = lambda step: None, say: Callable[[str], None] = print) -> Measured:
     """What is finished is in the results file, whatever happens; Ctrl-C ends the run, not the summary."""
+    check_name(request.out)
     model = resolve(request.model)
     facts = model.facts(say)
     check_context(request.plan, facts["trained_context"])
@@ -178,11 +179,11 @@ def write(results: Results, command: str) -> list[Path]:
     results.write(command=command, summary=[plain(row) for row in summary.rows(results.records)])
     if results.path is None:
         return []
-    page, image = results.path.with_suffix(".md"), results.path.with_suffix(".svg")
+    page, image = map(results.path.with_suffix, BESIDE)
     found, scale = summary.rows(results.records), summary.scales(results.records)
     title = f"{results.head['model']['name']}, {results.head['plan']['context']} tokens"
-    image.write_text(picture.draw(title, found, scale), encoding="utf-8")
-    page.write_text(summary.markdown(results.head, results.records, command, [image.name]), encoding="utf-8")
+    put(image, picture.draw(title, found, scale))
+    put(page, summary.markdown(results.head, results.records, command, [image.name]))
     return [results.path, page, image]
 
 
