@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from art_local.errors import UserError
 from art_local.eval.metrics import Comparison, log_softmax, proportion, quality
 
 
@@ -40,6 +41,14 @@ def test_huge_logits_stay_finite() -> None:
     found = quality(comparison)
     assert np.isfinite(found.kld_max) and found.kld_max > 1000
     assert np.isfinite(log_softmax(np.array([np.float32(88.0)] * 5))).all()
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_is_no_number_is_no_perfect_match(broken: float, exact: bool) -> None:
+    good, bad = logits(0.5, 0.5), np.array([1.0, broken], dtype=np.float32)
+    with pytest.raises(UserError, match="logits that are no numbers"):
+        Comparison().add(*((bad, good) if exact else (good, bad)), following=0)
 
 
 def test_intervals_hold_their_figure_and_narrow_with_more_positions() -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from art_local.errors import UserError
+
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
 
@@ -31,6 +33,9 @@ class Comparison:
     same_top: list[bool] = field(default_factory=list)
 
     def add(self, exact: NDArray[np.float32], other: NDArray[np.float32], following: int) -> None:
+        # not a number is neither large nor small: a broken kernel would pass for a perfect one
+        if not (np.isfinite(exact).all() and np.isfinite(other).all()):
+            raise UserError("The decoding gave logits that are no numbers: the kernels of this build, or the model, are broken.")
         p, q = log_softmax(exact), log_softmax(other)
         # a sum of differences may come out a hair below zero
         self.kld.append(max(0.0, float(np.dot(np.exp(p), p - q))))
