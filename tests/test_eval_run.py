@@ -292,7 +292,7 @@ def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
     monkeypatch.setattr(session, "resolve", lambda path: Model())
-    monkeypatch.setattr(session, "prepare", lambda request, model: (Opener(), {"build": "none", "commit": "0" * 40}))
+    monkeypatch.setattr(session, "prepare", lambda request, model: (Opener(), {"build": "none", "commit": "0" * 40, "series": "abc"}))
     monkeypatch.setattr(session, "texts", lambda file, say: SOURCE)
     request = session.Request(Model.path, PLAN, ("f16",), (EXACT, WORSE), out=tmp_path / "r.json", command="art-local eval tiny.gguf")
     measured = session.measure(request)

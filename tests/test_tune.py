@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,13 @@ from eval_stand_in import SHAPE, StandIn, spoken
 
 from art_local.cli import app
 from art_local.cli.tune import report
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
+from art_local.eval import session
 from art_local.eval.plan import Plan
 from art_local.eval.policies import POLICIES, Reading
-from art_local.eval.setting import Setting
+from art_local.eval.results import Results
+from art_local.eval.run import Evaluation, evaluate
+from art_local.eval.setting import EXACT, Setting, settings
 from art_local.eval.texts import Text
 from art_local.eval.transformer import Array
 from art_local.model.hollow import gguf, info
@@ -127,6 +133,65 @@ def test_a_profile_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert MADE.flags() == ["--art", "ranked", "--art-layer-eps", "0,0.07,0.2"]
     assert Profile("m", "", "q8_0", 1, 0.1, (0.07,) * 3).flags() == ["--art", "ranked", "--art-eps", "0.07"]
     assert "25%" in MADE.describe() and "1 of 3 layers exact" in MADE.describe()
+
+
+def asked(**more: object) -> session.Request:
+    return session.Request(Path("one.gguf"), Plan(420), settings=tuple(settings(("ranked",))), **more)  # type: ignore[arg-type]
+
+
+def test_two_profiles_of_a_model_are_two_settings() -> None:
+    other = replace(MADE, eps=(0.0, 0.07, 0.4))
+    assert MADE.setting().label == replace(MADE).setting().label != other.setting().label
+    assert re.fullmatch("ranked tuned [0-9a-f]{8}", other.setting().label)
+
+
+def test_a_profile_is_for_its_own_type_of_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
+    path = profile.default_path(MADE.sha256)
+    profile.write(MADE, path)
+    never = lambda text: pytest.fail(text)  # noqa: E731
+    assert session.chosen_profile(asked(kvs=("f16", "q8_0")), MADE.sha256, never) == MADE
+    assert session.chosen_profile(asked(kvs=("q4_0", "f16")), MADE.sha256, never) is None
+    with pytest.raises(UsageError, match=r"was made for KV type q8_0, which --kv does not ask for"):
+        session.chosen_profile(asked(kvs=("q4_0", "f16"), profile=path), MADE.sha256, never)
+    with pytest.raises(UsageError, match="mode ranked"):
+        session.chosen_profile(replace(asked(profile=path), settings=(EXACT,)), MADE.sha256, never)
+
+
+def test_tuned_tolerances_run_on_their_own_type_of_cache_alone() -> None:
+    @contextmanager
+    def opener(kv: str) -> Iterator[StandIn]:
+        yield StandIn()
+
+    plan = Plan(420, positions=4, texts=1, greedy=0, scale=False)
+    evaluation = Evaluation(plan, [Text("spoken", spoken(420, 0))], Results(None, {}))
+    evaluate(evaluation, opener, ("f16", "q8_0"), [EXACT, replace(EXACT, name="tuned", kv="q8_0")])
+    ran = [(one["kv"], one["setting"]["label"]) for one in evaluation.results.records]
+    assert ran == [("f16", "exact"), ("q8_0", "exact"), ("q8_0", "tuned")]
+
+
+def test_a_profile_of_another_series_is_told() -> None:
+    said: list[str] = []
+    session.tuned(replace(MADE, series="abc"), "abc", said.append)
+    assert len(said) == 1 and said[0].startswith("KV q8_0: profile for one.gguf")
+    session.tuned(replace(MADE, series="abc"), "def", said.append)
+    assert "series abc, this build is of def" in said[2] and session.tuned(None, "def", said.append) == []
+
+
+def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named it is refused; one that was only found is left out, and that is said."""
+    monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
+    path = profile.default_path(MADE.sha256)
+    profile.write(MADE, path)
+    kept = json.loads(path.read_text())
+    assert kept["format"] == 2, "the only one that the patched server takes"
+    del kept["series"]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="run 'art-local tune' again"):
+        session.chosen_profile(asked(profile=path), MADE.sha256, pytest.fail)
+    said: list[str] = []
+    assert session.chosen_profile(asked(), MADE.sha256, said.append) is None
+    assert len(said) == 1 and said[0].startswith("The profile of this model is left out: ")
 
 
 @pytest.mark.parametrize("size", [0, 5, 65536, 1_000_003])

@@ -106,4 +106,4 @@ def evaluate(evaluation: Evaluation, open_decoder: Open, kvs: Sequence[str], set
             evaluation.remember_scale(decoder)
     for kv in kvs:
         with open_decoder(kv) as decoder:
-            evaluation.run(decoder, kv, settings)
+            evaluation.run(decoder, kv, [setting for setting in settings if setting.kv in (None, kv)])

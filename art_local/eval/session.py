@@ -14,7 +14,7 @@ from typing import Any
 from art_local import art, library
 from art_local.bench.model import resolve
 from art_local.building import presets
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.eval import picture, summary
 from art_local.eval.decoder import Decoder, LibraryDecoder
 from art_local.eval.plan import Plan
@@ -27,6 +27,7 @@ from art_local.eval.texts import Text, texts
 from art_local.library import Session
 from art_local.source.trees import Checkout
 from art_local.tune import profile
+from art_local.tune.profile import Profile
 
 SPARE = 512  # cells beyond the context, for greedy tokens and whole tiles
 
@@ -91,6 +92,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     model = resolve(request.model)
     facts = model.facts(say)
     check_context(request.plan, facts["trained_context"])
+    found = chosen_profile(request, facts["sha256"], say)
     opener, about = prepare(request, model.path)
     source = texts(request.text, say)
     head = {
@@ -103,7 +105,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     interrupted = False
     try:
         evaluation = Evaluation(request.plan, source, results, watch)
-        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(request, facts["sha256"], say)])
+        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(found, about["series"], say)])
         if chosen := policy_settings(request.policies, request.budgets):
             with opener.reference() as decoder:
                 evaluation.run(decoder, "f16", chosen)
@@ -134,14 +136,33 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
     return opener, {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
 
 
-def tuned(request: Request, sha256: str, say: Callable[[str], None]) -> list[Setting]:
-    """The model's profile runs beside the modes: named, or found; one for another model is refused."""
-    if not any(setting.params.mode == "ranked" for setting in request.settings):
-        return []
-    found = profile.read(request.profile, sha256) if request.profile else profile.find(sha256)
+def chosen_profile(request: Request, sha256: str, say: Callable[[str], None]) -> Profile | None:
+    """The model's profile runs beside the modes. What was named and cannot is refused; what was only found is left out."""
+    ranked = any(setting.params.mode == "ranked" for setting in request.settings)
+    if request.profile is None:
+        try:
+            found = profile.find(sha256) if ranked else None
+        except UserError as error:
+            say(f"The profile of this model is left out: {error}")
+            found = None
+        return found if found and found.kv in request.kvs else None
+    if not ranked:
+        raise UsageError("--profile holds tolerances of mode ranked, which --modes does not ask for.")
+    found = profile.read(request.profile, sha256)
+    if found.kv not in request.kvs:
+        raise UsageError(f"{request.profile} was made for KV type {found.kv}, which --kv does not ask for.")
+    return found
+
+
+def tuned(found: Profile | None, series: str, say: Callable[[str], None]) -> list[Setting]:
     if found is None:
         return []
-    say(found.describe())
+    say(f"KV {found.kv}: {found.describe()}")
+    if found.series != series:
+        say(
+            f"The profile was measured with series {found.series or 'unknown'}, this build is of {series or 'an unknown one'}: "
+            "it may skip more or less than it was tuned for; 'art-local tune' makes it anew."
+        )
     return [found.setting()]
 
 

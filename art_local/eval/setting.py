@@ -18,6 +18,7 @@ class Setting:
     name: str | None = None  # instead of a label made of the numbers
     policy: str | None = None  # of art_local.eval.policies
     budget: float | None = None  # share of the cells that the policy reads
+    kv: str | None = None  # the one type of cache that it was made for
 
     @property
     def label(self) -> str:

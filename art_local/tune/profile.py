@@ -33,6 +33,7 @@ class Profile:
     calibration: dict[str, Any] = field(default_factory=dict)  # what was measured where it was found
     held_out: dict[str, Any] = field(default_factory=dict)  # and on text that it never saw
     fingerprint: str = ""  # of the model's file, of the first if there are parts
+    series: str = ""  # of the patches that it was measured with: another may skip other tiles at the same tolerance
 
     @property
     def is_uniform(self) -> bool:
@@ -48,14 +49,17 @@ class Profile:
             return ["--art", "ranked", "--art-eps", f"{self.eps[0]:g}"]
         return ["--art", "ranked", "--art-layer-eps", ",".join(f"{eps:g}" for eps in self.eps)]
 
-    def setting(self, name: str = "ranked tuned") -> Setting:
+    def setting(self) -> Setting:
+        """Two profiles of a model must not pass for one another in a file of results."""
         # numpy comes with these; a bench on a bare machine reads profiles without it
         from art_local.art import ArtParams
         from art_local.eval.setting import Setting
 
+        checksum = hashlib.sha256(",".join(f"{eps:g}" for eps in self.eps).encode()).hexdigest()[:8]
+        name = f"ranked tuned {checksum}"
         if self.is_uniform:
-            return Setting(ArtParams(mode="ranked", eps=self.eps[0]), name=name)
-        return Setting(ArtParams(mode="ranked"), layer_eps=self.eps, name=name)
+            return Setting(ArtParams(mode="ranked", eps=self.eps[0]), name=name, kv=self.kv)
+        return Setting(ArtParams(mode="ranked"), layer_eps=self.eps, name=name, kv=self.kv)
 
     def describe(self) -> str:
         share = self.held_out.get("byte_share")
@@ -108,10 +112,13 @@ def read(path: Path, sha256: str) -> Profile:
     """Refused unless it was made for the model of this sha256."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
+        # the server takes formats by number and leaves out what it does not know: the series is a field more, not another format
+        if content.pop("format") != FORMAT or "series" not in content:
             raise UserError(f"{path} is of another format than this version reads; run 'art-local tune' again.")
         content.pop("made by")
         profile = Profile(**{**content, "eps": checked(content["eps"])})
+        if not isinstance(profile.kv, str) or not isinstance(profile.series, str):
+            raise TypeError
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -123,7 +130,7 @@ def read(path: Path, sha256: str) -> Profile:
 
 def checked(eps: Any) -> tuple[float, ...]:
     values = tuple(float(one) for one in eps)
-    if not values or not all(0 <= one < 1e6 for one in values):
+    if not values or not all(0 <= one <= 1 for one in values):
         raise ValueError(eps)
     return values
 

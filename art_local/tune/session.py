@@ -43,7 +43,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
     source = texts(order.text, say)
     ranked = Setting(art.ArtParams(mode="ranked"))
     request = Request(model.path, order.plan, (order.kv,), (EXACT, ranked), preset=order.preset, threads=order.threads)
-    opener, _ = prepare(request, model.path)
+    opener, about = prepare(request, model.path)
     with opener.session(order.kv) as session:
         decoder = LibraryDecoder(session)
         layers = art.layers(session.llama, session.context)
@@ -52,6 +52,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
             say("This build takes one tolerance for all layers only; that one is tuned.")
         tuning = Tuning(decoder, source, order.plan, layers, order.target, by_layer, order.ladder, say)
         tuned = tuning.run(model.path.name, facts["sha256"], order.kv)
-    tuned = replace(tuned, profile=replace(tuned.profile, fingerprint=profile.fingerprint(model.path)))
+    made = replace(tuned.profile, fingerprint=profile.fingerprint(model.path), series=about["series"])
+    tuned = replace(tuned, profile=made)
     profile.write(tuned.profile, path)
     return tuned, path
