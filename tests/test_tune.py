@@ -229,6 +229,12 @@ def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> Non
     ("arguments", "sentence"),
     [
         (["--out", ""], "--out takes the name of a file, not an empty word."),
+        (["--kv", "q8_0,q4_0"], "--kv takes one type here: a profile belongs to one."),
+        (["--kv", "q9"], "--kv knows q8_0, q4_0, f16, not 'q9'."),
+        (
+            ["--texts", "3"],
+            "--texts takes 4 or more, unless --text names texts of your own: prose, code and recall come first, the next checks.",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_model_is_looked_at(

@@ -23,7 +23,11 @@ def tune(
     depths: Annotated[str, typer.Option(help="Depths of the held-out needles in percent.")] = "10,50,90",
     texts: Annotated[
         int,
-        typer.Option(min=2, max=100, help="How many texts, prose, code and recall by turns; every other of a kind checks."),
+        typer.Option(
+            min=2,
+            max=100,
+            help="How many texts: 4 or more of prose, code and recall by turns, or stretches of --text; every other of a kind checks.",
+        ),
     ] = 6,
     text: Annotated[
         list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; several take turns.")
@@ -55,7 +59,13 @@ def tune(
     from art_local.tune.session import Order
     from art_local.tune.session import tune as run
 
-    (chosen_kv,) = configuration.choices(kv, (kv,) if kv in configuration.KV_TYPES else configuration.KV_TYPES, "--kv")
+    chosen_kv, *others = configuration.choices(kv, configuration.KV_TYPES, "--kv")
+    if others:
+        raise UsageError("--kv takes one type here: a profile belongs to one.")
+    if not text and texts < 4:
+        raise UsageError(
+            "--texts takes 4 or more, unless --text names texts of your own: prose, code and recall come first, the next checks."
+        )
     steps = tuple(sorted(configuration.tolerances(ladder, "--ladder")))
     if len(steps) < 2 or steps[0] != 0:
         raise UsageError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
