@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from eval_stand_in import StandIn
 
+from art_local.cli import app
 from art_local.errors import UserError
 from art_local.eval.plan import Plan, task_prompts, text_prompts
 from art_local.eval.recall import recall
@@ -92,6 +93,44 @@ def test_documents_of_ones_own(tmp_path: Path) -> None:
         facts.given(tmp_path, WRITER, 500, limit=5)
     with pytest.raises(UserError, match="LongBench"):
         facts.given(tmp_path / "none", WRITER, 500, limit=5)
+
+
+GOOD = '{"context": "one\u2028two\x85three \\ud800", "input": "Who?", "answers": ["Ada"]}'
+
+
+def test_documents_are_lines_whatever_they_hold(tmp_path: Path) -> None:
+    """Separators of Unicode inside a text, bytes that are no UTF-8, half a character, empty lines."""
+    (tmp_path / "odd.jsonl").write_bytes(b"\r\n" + GOOD.encode() + b'\n{"context": "\xff", "input": "", "answers": [1]}\n\n')
+    first, second = facts.documents(tmp_path, limit=2)
+    assert first.context.splitlines() == ["one", "two", "three ?"] and (second.context, second.answers) == ("\ufffd", ("1",))
+    assert len(facts.documents(tmp_path, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"context": ["a"], "input": "Who?", "answers": ["Ada"]}',
+        '{"context": "a", "input": 7, "answers": ["Ada"]}',
+        '{"context": "a", "input": "Who?", "answers": "Ada"}',
+        '{"context": "a", "input": "Who?", "answers": []}',
+        "[" * 100_000,
+        "null",
+    ],
+)
+def test_a_wrong_document_shows_before_the_model_is_looked_at(tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.jsonl").write_text(f"{GOOD}\n{line}\n")
+    options = ["--documents", str(tmp_path), "--ctx", "1k"]
+    assert app.run(["eval", "no-such-model.gguf", *options, "--samples", "2"]) == 1
+    told = capsys.readouterr().err
+    assert "one.jsonl, line 2, is not in LongBench's form" in told and told.count("\n") == 1
+    assert app.run(["eval", "no-such-model.gguf", *options]) == 1
+    assert "no-such-model.gguf" in capsys.readouterr().err, "what is not asked is not looked at"
+
+
+def test_a_context_without_room_for_a_document_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.jsonl").write_text(GOOD)
+    assert app.run(["eval", "no-such-model.gguf", "--documents", str(tmp_path), "--ctx", "512"]) == 2
+    assert capsys.readouterr().err.startswith("error: --documents needs a --ctx above 512")
 
 
 def test_prompts_fill_their_length_with_question_and_answer() -> None:

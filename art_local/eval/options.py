@@ -6,9 +6,9 @@ from pathlib import Path
 
 from art_local.bench.configuration import numbers
 from art_local.errors import UsageError
-from art_local.eval.plan import Plan
+from art_local.eval.plan import RESERVE, Plan
 from art_local.eval.policies import POLICIES
-from art_local.eval.tasks import FAMILIES
+from art_local.eval.tasks import FAMILIES, facts
 
 SHORTEST = 256  # tokens that a needle with its question needs
 
@@ -26,11 +26,21 @@ def plan(
     seed: int,
     scale: bool = True,
 ) -> Plan:
-    if documents and not any(documents.glob("*.jsonl")):
-        raise UsageError(f"--documents takes a folder with *.jsonl files; {documents} holds none.")
+    check_documents(documents, ctx, samples)
     return Plan(
         ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed, scale
     )
+
+
+def check_documents(folder: Path | None, ctx: int, samples: int) -> None:
+    """All of them are read now: a wrong line must not show after an hour of prompts."""
+    if folder is None:
+        return
+    if not any(folder.glob("*.jsonl")):
+        raise UsageError(f"--documents takes a folder with *.jsonl files; {folder} holds none.")
+    if ctx <= 2 * RESERVE:
+        raise UsageError(f"--documents needs a --ctx above {2 * RESERVE}: half of that is kept for question and answer.")
+    facts.documents(folder, samples)
 
 
 def lengths(text: str, ctx: int) -> tuple[int, ...]:

@@ -19,6 +19,8 @@ from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Task, Writer, sentences
 from art_local.eval.texts import OWN, Text
 
+RESERVE = 256  # tokens kept for the question on a document, and its answer
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -89,7 +91,7 @@ def task_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[T
             name = f"{family} {plan.context}" + (f" #{sample + 1}" if plan.samples > 1 else "")
             yield TaskPrompt(name, "task", plan.context, maker(decoder, writer, FAMILIES[family], plan.context, f"{plan.seed} {name}"))
     if plan.documents:
-        for number, task in enumerate(facts.given(plan.documents, writer, plan.context - 256, plan.samples), 1):
+        for number, task in enumerate(facts.given(plan.documents, writer, plan.context - RESERVE, plan.samples), 1):
             yield TaskPrompt(f"{task.family} document {number}", "document", plan.context, partial(copy, task))
 
 

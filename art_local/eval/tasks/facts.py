@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -45,21 +46,55 @@ def life(person: str, town: str, random: Random) -> str:
     )
 
 
-def given(folder: Path, writer: Writer, tokens: int, limit: int) -> list[Task]:
-    """LongBench's files: JSON lines with context, input and answers; a long context is cut in its middle, as LongBench does."""
+@dataclass(frozen=True)
+class Document:
+    family: str
+    context: str
+    question: str
+    answers: tuple[str, ...]
+
+
+def documents(folder: Path, limit: int) -> list[Document]:
+    """LongBench's files, the first `limit` entries of each: JSON lines with context, input and answers."""
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     if not files:
         raise UserError(f"{folder} holds no *.jsonl files in LongBench's form (context, input, answers).")
-    found: list[Task] = []
+    found: list[Document] = []
     for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()[:limit], 1):
-            try:
-                entry = json.loads(line)
-                context, question, answers = entry["context"], entry["input"], tuple(map(str, entry["answers"]))
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f"{file}, line {number}, is not in LongBench's form (context, input, answers).") from None
-            found.append(Task(file.stem, middle_out(writer, context, tokens), question, "Answer:", answers, any_of=True))
+        try:
+            # only a newline ends a line: JSON may hold the other separators of Unicode as they are
+            lines = enumerate(file.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1)
+        except OSError as error:
+            raise UserError(f"{file} could not be read: {error.strerror or error}.") from None
+        filled = [(number, line) for number, line in lines if line.strip()]
+        found += [document(file, number, line) for number, line in filled[:limit]]
+    if not found:
+        raise UserError(f"{folder} holds nothing but empty files.")
     return found
+
+
+def document(file: Path, number: int, line: str) -> Document:
+    try:
+        entry = json.loads(line)
+        context, question, answers = entry["context"], entry["input"], entry["answers"]
+        if not (isinstance(context, str) and isinstance(question, str) and isinstance(answers, list) and answers):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{file}, line {number}, is not in LongBench's form (context, input: texts; answers: a list of them).") from None
+    return Document(file.stem, whole(context), whole(question), tuple(map(str, answers)))
+
+
+def whole(text: str) -> str:
+    """JSON can name half a character; no tokenizer takes one."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def given(folder: Path, writer: Writer, tokens: int, limit: int) -> list[Task]:
+    """A long context is cut in its middle, as LongBench does."""
+    return [
+        Task(one.family, middle_out(writer, one.context, tokens), one.question, "Answer:", one.answers, any_of=True)
+        for one in documents(folder, limit)
+    ]
 
 
 def middle_out(writer: Writer, text: str, tokens: int) -> str:
