@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 from eval_stand_in import SHAPE, tiny
 
 from art_local.errors import UserError
+from art_local.eval import session, transformer
 from art_local.eval.policies import POLICIES, SINK, TILE, WINDOW, Reading, View
+from art_local.eval.reference_decoder import ROOM
+from art_local.eval.setting import Setting
 from art_local.eval.transformer import Array, cells, full
 
 CELLS, PROMPT = 520, 512
@@ -55,6 +60,27 @@ def test_decoding_does_not_depend_on_how_the_prompt_was_read() -> None:
     assert np.allclose(other.step(19, full), last, atol=1e-4)
     assert np.allclose(other.step(19, full, position=19), last, atol=1e-4), "a cell that is there is not written again"
     assert other.length == 20
+
+
+def test_more_positions_than_a_question_takes_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder that an evaluation opens, around stand-ins for the library and the weights."""
+
+    class Library:
+        def __init__(self, session: object) -> None:
+            self.state = state(*(np.zeros((SHAPE.layers, SHAPE.kv_heads, 1, SHAPE.size), dtype=np.float32) for _ in range(2)))
+
+        def prefill(self, tokens: list[int], watch: object = None) -> None:
+            pass
+
+    monkeypatch.setattr(session, "LibraryDecoder", Library)
+    monkeypatch.setattr(session, "Session", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(transformer, "read", lambda path: tiny())
+    opener = session.Opener(None, Path("tiny.gguf"), 64, False, 1, decoded=ROOM + 6)  # type: ignore[arg-type]
+    with opener.reference() as decoder:
+        decoder.prefill([1])
+        decoder.start(Setting(policy="numpy exact"))
+        for _ in range(ROOM + 6):
+            decoder.step(1)
 
 
 def view(budget: float, seed: int = 3) -> View:

@@ -13,13 +13,14 @@ from art_local.eval.policies import POLICIES, WINDOW, Reading
 from art_local.eval.setting import Setting
 from art_local.eval.transformer import Array, Transformer, cells, full, softmax
 
-ROOM = 1024  # tokens that may be decoded after a prompt
+ROOM = 1024  # tokens that may be decoded after a prompt: what a question and its answer take
 
 
 @dataclass
 class ReferenceDecoder:
     library: LibraryDecoder  # over an f16 cache
     transformer: Transformer
+    room: int = ROOM
     prompt: list[int] = field(default_factory=list)
     reading: Reading | None = None
     observed: dict[int, Array] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class ReferenceDecoder:
         self.library.prefill(tokens, watch)
         assert self.library.state is not None
         keys, values = cells(self.library.state, self.transformer.shape)
-        self.transformer.fill(keys, values, ROOM)
+        self.transformer.fill(keys, values, self.room)
         self.prompt, self.observed, self.bounds = list(tokens), {}, {}
 
     def start(self, setting: Setting) -> None:

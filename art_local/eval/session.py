@@ -68,6 +68,7 @@ class Opener:
     context: int
     gpu: bool
     threads: int
+    decoded: int  # tokens after a prompt
 
     @contextmanager
     def __call__(self, kv: str) -> Iterator[Decoder]:
@@ -80,10 +81,10 @@ class Opener:
     @contextmanager
     def reference(self) -> Iterator[Decoder]:
         from art_local.eval import transformer
-        from art_local.eval.reference_decoder import ReferenceDecoder
+        from art_local.eval.reference_decoder import ROOM, ReferenceDecoder
 
         with self.session("f16") as session:
-            yield ReferenceDecoder(LibraryDecoder(session), transformer.read(self.model))
+            yield ReferenceDecoder(LibraryDecoder(session), transformer.read(self.model), max(ROOM, self.decoded))
 
 
 def measure(request: Request, watch: Callable[[Step], None] = lambda step: None, say: Callable[[str], None] = print) -> Measured:
@@ -124,7 +125,8 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
         raise UserError(f"The build '{build.name}' knows nothing of early termination; run 'art-local build'.")
     threads = request.threads or os.cpu_count() or 1
     context = longest(request.plan) + SPARE
-    opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads)
+    decoded = max(request.plan.positions, request.plan.greedy)
+    opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads, decoded)
     with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if opener.gpu else 0) as session:
         able = art.modes(llama, session.context)
     for setting in request.settings:
