@@ -211,6 +211,23 @@ def test_the_scale_is_what_the_cache_type_costs() -> None:
     assert opened[3:] == ["q8_0"], "nobody asked for the scale"
 
 
+def test_fewer_texts_than_were_asked_for_are_said_and_read_once() -> None:
+    decoders: list[StandIn] = []
+
+    @contextmanager
+    def opener(kv: str) -> Iterator[StandIn]:
+        decoders.append(StandIn())
+        yield decoders[-1]
+
+    plan, said = Plan(420, positions=4, texts=3, greedy=0), []
+    results = Results.start(None, {**HEAD, "plan": plan.as_dict()}, False)
+    for _ in range(2):
+        evaluate(Evaluation(plan, SPOKEN[:1], results, say=said.append), opener, ("q8_0", "q4_0"), (EXACT,))
+    assert said == ["The texts give 1 of 420 tokens, not 3; these are measured."] * 2, "once a run"
+    assert [one.prefills for one in decoders] == [1, 1, 1, 0, 0, 0], "f16 and the two types; nothing again"
+    assert "the last 4 of 1 text(s)" in summary.markdown(results.head, results.records, "", [])
+
+
 def test_settings_are_named_apart() -> None:
     chosen = settings(("exact", "ranked", "stability"), (0.01, 0.02), (16, 256), (0.25,))
     labels = [one.label for one in chosen]

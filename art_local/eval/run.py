@@ -30,21 +30,23 @@ class Evaluation:
     source: list[Text]
     results: Results
     watch: Callable[[Step], None] = lambda step: None
+    say: Callable[[str], None] = lambda line: None
     done: int = 0
     total: int = 0
     scale: dict[str, list[Logits]] = field(default_factory=dict)  # exact on f16, by prompt
+    told: bool = False
 
     def run(self, decoder: Decoder, kv: str, settings: Sequence[Setting]) -> None:
         """All prompts under all settings, the first of which is the baseline; what the results hold already is left out."""
         prompts: list[TextPrompt | TaskPrompt] = [
-            *text_prompts(self.plan, decoder, self.source),
+            *self.texts(decoder),
             *task_prompts(self.plan, decoder, self.source),
         ]
         self.total += len(prompts) * len(settings)
         for one in prompts:
             missing = [setting for setting in settings if not self.results.has(one.name, kv, setting.label)]
             self.done += len(settings) - len(missing)
-            scaled = one.name in self.scale and kv != SCALE
+            scaled = self.is_to_scale(one.name, kv)
             if missing or scaled:
                 chosen = missing if not missing or missing[0] == settings[0] else [settings[0], *missing]
                 self.total += len(chosen) - len(missing) + scaled
@@ -56,9 +58,9 @@ class Evaluation:
         positions = self.plan.positions
         decoder.prefill(one.tokens[: -positions - 1], self.reading(one.name, kv))
         records = []
-        if one.name in self.scale and kv != SCALE:
+        if self.is_to_scale(one.name, kv):
             outcomes = along_text(decoder, one.tokens, positions, 0, [EXACT], self.scale[one.name])
-            records = [{**record, "kind": "scale"} for record in self.collect(f"{one.name} against {SCALE}", kv, outcomes)]
+            records = [{**record, "kind": "scale"} for record in self.collect(against_scale(one.name), kv, outcomes)]
         if settings:
             outcomes = along_text(decoder, one.tokens, positions, self.plan.greedy, settings)
             records += [{**record, "kind": "text"} for record in self.collect(one.name, kv, outcomes)]
@@ -82,28 +84,44 @@ class Evaluation:
     def reading(self, name: str, kv: str) -> Watch:
         return lambda done, total: self.watch(Step(self.done, self.total, f"{kv} {name}: prefill {done} of {total} tokens"))
 
-    def remember_scale(self, decoder: Decoder) -> None:
-        """Exact attention on f16: its logits stay in memory until the quantised cache has been held against them."""
-        prompts = list(text_prompts(self.plan, decoder, self.source))
+    def texts(self, decoder: Decoder) -> list[TextPrompt]:
+        found = list(text_prompts(self.plan, decoder, self.source))
+        if len(found) < self.plan.texts and not self.told:
+            self.told = True
+            self.say(f"The texts give {len(found)} of {self.plan.context} tokens, not {self.plan.texts}; these are measured.")
+        return found
+
+    def remember_scale(self, decoder: Decoder, kvs: Sequence[str]) -> None:
+        """Exact attention on f16: its logits stay in memory until the quantised caches have been held against them."""
+        prompts = [one for one in self.texts(decoder) if not all(self.has_scale(one.name, kv) for kv in kvs)]
         self.total += len(prompts)
         for one in prompts:
             decoder.prefill(one.tokens[: -self.plan.positions - 1], self.reading(one.name, SCALE))
             self.scale[one.name] = exact_logits(decoder, one.tokens, self.plan.positions, EXACT)
             self.done += 1
 
-    def lacks_scale(self, kv: str) -> bool:
-        if not self.plan.scale:
-            return False
+    def has_scale(self, name: str, kv: str) -> bool:
+        return self.results.has(against_scale(name), kv, EXACT.label)
+
+    def is_to_scale(self, name: str, kv: str) -> bool:
+        return name in self.scale and kv != SCALE and not self.has_scale(name, kv)
+
+    def may_lack_scale(self, kv: str) -> bool:
+        """By number: which texts there are only a tokenizer can tell."""
         kept = [record for record in self.results.records if record["kind"] == "scale" and record["kv"] == kv]
-        return len(kept) < self.plan.texts
+        return self.plan.scale and len(kept) < self.plan.texts
+
+
+def against_scale(name: str) -> str:
+    return f"{name} against {SCALE}"
 
 
 def evaluate(evaluation: Evaluation, open_decoder: Open, kvs: Sequence[str], settings: Sequence[Setting]) -> None:
     """Each type of cache is a context of its own. The scale comes first: without it no other figure says much."""
-    wanted = [kv for kv in kvs if kv != SCALE and evaluation.lacks_scale(kv)]
+    wanted = [kv for kv in kvs if kv != SCALE and evaluation.may_lack_scale(kv)]
     if wanted:
         with open_decoder(SCALE) as decoder:
-            evaluation.remember_scale(decoder)
+            evaluation.remember_scale(decoder, wanted)
     for kv in kvs:
         with open_decoder(kv) as decoder:
             evaluation.run(decoder, kv, [setting for setting in settings if setting.kv in (None, kv)])

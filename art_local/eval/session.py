@@ -105,7 +105,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     results = Results.start(request.out, head, request.resume)
     interrupted = False
     try:
-        evaluation = Evaluation(request.plan, source, results, watch)
+        evaluation = Evaluation(request.plan, source, results, watch, say)
         evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(found, about["series"], say)])
         if chosen := policy_settings(request.policies, request.budgets):
             with opener.reference() as decoder:

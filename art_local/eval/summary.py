@@ -97,20 +97,31 @@ def scales(records: Iterable[Record]) -> dict[str, Quality]:
 
 def markdown(head: dict[str, Any], records: list[Record], command: str, pictures: list[str]) -> str:
     found = rows(records)
-    parts = [title(head, command), scale_table(scales(records)), text_table(found), task_table(found), needle_tables(found)]
+    parts = [
+        title(head, command, measured_texts(records)),
+        scale_table(scales(records)),
+        text_table(found),
+        task_table(found),
+        needle_tables(found),
+    ]
     parts += [f"![{name}]({name})" for name in pictures]
     parts += [fallen_back(found), layers(found)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def title(head: dict[str, Any], command: str) -> str:
+def measured_texts(records: list[Record]) -> int:
+    """A short file gives fewer than were asked for; so does a run that was interrupted."""
+    return len({record["prompt"] for record in records if record["kind"] == "text"})
+
+
+def title(head: dict[str, Any], command: str, texts: int) -> str:
     model, plan = head["model"], head["plan"]
     return "\n".join(
         [
             f"# What early termination costs on {model['name']}",
             "",
             f"- model: `{model['name']}`, sha256 `{model['sha256']}`",
-            f"- context {plan['context']} tokens, the last {plan['positions']} of {plan['texts']} text(s) decoded token by token;"
+            f"- context {plan['context']} tokens, the last {plan['positions']} of {texts} text(s) decoded token by token;"
             f" seed {plan['seed']}; text: {head['source']}",
             f"- build: {head['build']}; series {head.get('series') or 'unknown'}, commit {head['commit'][:12]} of the patched tree",
             f"- command: `{command}`",
