@@ -128,6 +128,18 @@ def test_a_summary_does_not_take_the_place_of_its_results(tmp_path: Path, name: 
     assert not list(tmp_path.iterdir())
 
 
+def test_two_that_go_on_with_one_file_do_not_lose_each_others_records(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    Results.start(path, HEAD, resume=False)
+    one, other = (Results.start(path, HEAD, resume=True) for _ in range(2))
+    record = {"prompt": "text a", "kv": "f16", "kind": "text", "setting": EXACT.as_dict()}
+    one.add([record])
+    one.add([{**record, "prompt": "text b"}])
+    with pytest.raises(UserError, match="changed by somebody else"):
+        other.add([{**record, "prompt": "text c"}])
+    assert [kept["prompt"] for kept in json.loads(path.read_text())["records"]] == ["text a", "text b"]
+
+
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     results = Results.start(tmp_path / "r.json", HEAD, resume=False)
     before = (tmp_path / "r.json").read_bytes()

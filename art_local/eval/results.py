@@ -11,15 +11,17 @@ from typing import Any
 
 from art_local import __version__
 from art_local.errors import UsageError, UserError
+from art_local.files import fingerprint
 
 FORMAT = 1
 BESIDE = (".md", ".svg")  # what sums the results up, written beside them
 Record = dict[str, Any]
+Seen = tuple[int, int] | None
 
 
 class Results:
-    def __init__(self, path: Path | None, head: dict[str, Any], records: Iterable[Record] = ()) -> None:
-        self.path, self.head, self.records = path, head, list(records)
+    def __init__(self, path: Path | None, head: dict[str, Any], records: Iterable[Record] = (), seen: Seen = None) -> None:
+        self.path, self.head, self.records, self.seen = path, head, list(records), seen
 
     @classmethod
     def start(cls, path: Path | None, head: dict[str, Any], resume: bool) -> Results:
@@ -33,7 +35,7 @@ class Results:
         found = read(path)
         if different := [name for name in head if found.head.get(name) != json.loads(json.dumps(head[name]))]:
             raise UserError(f"{path} was begun with another {' and '.join(different)}; name another file by --out.")
-        return cls(path, head, found.records)
+        return cls(path, head, found.records, found.seen)
 
     def has(self, prompt: str, kv: str, label: str) -> bool:
         return any((one["prompt"], one["kv"], one["setting"]["label"]) == (prompt, kv, label) for one in self.records)
@@ -48,7 +50,10 @@ class Results:
         if self.path is None:
             return
         content = {"format": FORMAT, "made by": f"art-local eval {__version__}", **self.head, **more, "records": self.records}
+        if fingerprint(self.path) != self.seen:
+            raise UserError(f"{self.path} was changed by somebody else while this eval ran; it is left as it is.")
         put(self.path, json.dumps(content, allow_nan=False))
+        self.seen = fingerprint(self.path)
 
 
 def check_name(path: Path | None) -> None:
@@ -75,6 +80,7 @@ def put(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> Results:
+    seen = fingerprint(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         records, form, _ = content.pop("records"), content.pop("format"), content.pop("made by")
@@ -84,4 +90,4 @@ def read(path: Path) -> Results:
         raise UserError(f"{path} is no results file of 'art-local eval'.") from None
     if form != FORMAT or not isinstance(records, list):
         raise UserError(f"{path} is of format {form}; this version reads format {FORMAT}.")
-    return Results(path, content, records)
+    return Results(path, content, records, seen)
