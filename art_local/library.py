@@ -15,6 +15,7 @@ from types import ModuleType, TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from art_local.building.machine import usable_cores
 from art_local.building.presets import Preset
 from art_local.errors import UserError
 from art_local.source.pin import read_pin
@@ -106,7 +107,7 @@ class Session:
     kv: str = "f16"
     n_batch: int = 512
     gpu_layers: int = 0
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    threads: int = field(default_factory=usable_cores)
     flash_attention: bool = True
 
     def __enter__(self) -> Session:

@@ -23,6 +23,7 @@ from art_local.eval.session import again, check_context, plain, policy_settings,
 from art_local.eval.setting import EXACT, Setting, settings
 from art_local.eval.summary import Row, rows
 from art_local.eval.texts import Text, prose
+from art_local.library import Session
 
 SOURCE = [Text("prose", prose(3, 60))]
 SPOKEN = [Text(f"spoken {seed}", spoken(420, seed)) for seed in range(2)]
@@ -190,6 +191,28 @@ def test_the_summary_and_the_picture_hold_every_setting(tmp_path: Path) -> None:
     assert (tmp_path / "r.md").read_text() == page
 
 
+@pytest.mark.parametrize(("value", "refused"), [("1", True), ("no", True), ("0", False), ("", False), (None, False)])
+def test_the_kill_switch_is_read_as_the_library_reads_it(value: str | None, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Further(Exception):
+        pass
+
+    def further(preset: str | None) -> None:
+        raise Further
+
+    monkeypatch.delenv("GGML_ART_DISABLE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("GGML_ART_DISABLE", value)
+    monkeypatch.setattr(session.presets, "built", further)
+    with pytest.raises(UserError if refused else Further):
+        session.prepare(session.Request(Path("m.gguf"), PLAN), Path("m.gguf"))
+
+
+def test_threads_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert Session(None, Path("m.gguf"), 256).threads == 3  # type: ignore[arg-type]
+
+
 def test_an_empty_summary_is_still_a_picture() -> None:
     ElementTree.fromstring(picture.draw("nothing yet", [], {}))
 
@@ -276,6 +299,8 @@ def test_options_explain_themselves() -> None:
         (["--budgets", "x"], "--budgets takes percents from 0 to 100"),
         (["--budgets", "0,10"], "--budgets takes shares above 0"),
         (["--text", "no-such-file.txt"], "no-such-file.txt could not be read"),
+        (["--force", "10,0"], "--force takes percents from 0.1 to 100"),
+        (["--eps", "0.1,1.5"], "--eps takes numbers from 0 to 1"),
         (["--out", ""], "--out takes the name of a file"),
         (["--documents", ""], "--documents takes the name of a folder"),
     ],

@@ -181,6 +181,6 @@ def tolerances(text: str, option: str = "--eps") -> tuple[float, ...]:
         found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
     except ValueError:
         found = (-1.0,)
-    if not all(0 <= one < 1e6 for one in found):
-        raise UsageError(f"{option} takes numbers from 0, such as 0.01 or 0.005,0.02, not '{text}'.")
+    if not all(0 <= one <= 1 for one in found):
+        raise UsageError(f"{option} takes numbers from 0 to 1, such as 0.01 or 0.005,0.02, not '{text}'.")
     return found

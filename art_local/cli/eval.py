@@ -95,7 +95,7 @@ def eval(
         configuration.choices(modes, configuration.MODES, "--modes"),
         configuration.tolerances(eps) if eps else (),
         options.evicted(evict) if evict else None,
-        options.percents(force, "--force") if force else (),
+        options.forced(force) if force else (),
     )
     request = Request(
         model,

@@ -64,6 +64,14 @@ def percents(text: str, option: str) -> tuple[float, ...]:
     return found
 
 
+def forced(text: str) -> tuple[float, ...]:
+    """The library takes 0 for no force at all."""
+    found = percents(text, "--force")
+    if not all(one >= 0.001 for one in found):
+        raise UsageError(f"--force takes percents from 0.1 to 100, such as 10,25, not '{text}'.")
+    return found
+
+
 def budgets(text: str) -> tuple[float, ...]:
     found = percents(text, "--budgets")
     if not all(found):

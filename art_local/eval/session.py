@@ -14,6 +14,7 @@ from typing import Any
 from art_local import art, library
 from art_local.bench.model import resolve
 from art_local.building import presets
+from art_local.building.machine import usable_cores
 from art_local.errors import UsageError, UserError
 from art_local.eval import picture, summary
 from art_local.eval.decoder import Decoder, LibraryDecoder
@@ -117,13 +118,13 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
 
 
 def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
-    if os.environ.get("GGML_ART_DISABLE"):
+    if os.environ.get("GGML_ART_DISABLE", "0") not in ("", "0"):  # as the library reads it
         raise UserError("GGML_ART_DISABLE is set: every mode would be off. Unset it to measure what the modes cost.")
     build = presets.built(request.preset)
     llama = library.load(build)
     if not art.available(llama):
         raise UserError(f"The build '{build.name}' knows nothing of early termination; run 'art-local build'.")
-    threads = request.threads or os.cpu_count() or 1
+    threads = request.threads or usable_cores()
     context = longest(request.plan) + SPARE
     decoded = max(request.plan.positions, request.plan.greedy)
     opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads, decoded)
