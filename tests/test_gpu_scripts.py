@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from conftest import script
@@ -116,6 +116,22 @@ def test_a_difference_passes_where_the_reference_was_undecided(gap: float, passe
 def test_missing_or_far_tokens_fail(other: list[int]) -> None:
     prove = script("prove")
     assert not prove.judged(answer(prove, [5, 6, 7]), answer(prove, other), 0.2)[0]
+
+
+def test_an_answer_without_probabilities_stops_no_other_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prove = script("prove")
+    bare = lambda tokens: prove.Answer(tokens, [], {"ops": 1})  # noqa: E731
+    monkeypatch.setattr(prove, "layer_count", lambda model: 2)
+    monkeypatch.setattr(prove, "device_count", lambda server: 1)
+    stocks = iter([[5], [6], [7]])
+    chosen = SimpleNamespace(out=tmp_path, patched=tmp_path, stock=tmp_path, model=tmp_path, gap=0.2)
+    proof = prove.Proof(chosen)
+    proof.answers = lambda flags, log: (bare(next(stocks)), {"exact": bare([9]), "ranked": bare([9])})
+    found = {one.step: (one.passed, one.what) for one in proof.greedy()}
+    for place in ("whole model", "half the layers", "KV on the host"):
+        passed, what = found[f"greedy, {place}: exact against stock"]
+        assert not passed and "the reference has no probabilities" in what
+        assert found[f"greedy, {place}: ranked"][0]
 
 
 # the op tests under it ---------------------------------------------------------------------------------------------------

@@ -127,11 +127,7 @@ class Proof:
                 except (OSError, RuntimeError, KeyError, ValueError) as error:
                     yield Outcome(f"greedy, {place}", False, str(error))
                     continue
-                try:
-                    same, how = judged(stock, ours["exact"], self.chosen.gap)
-                except (IndexError, KeyError) as error:
-                    yield Outcome(f"greedy, {place}: exact against stock", False, f"an answer without its probabilities: {error}")
-                    continue
+                same, how = judged(stock, ours["exact"], self.chosen.gap)
                 plain = plain or stock
                 counted_ops = ours["exact"].ops > 0
                 yield Outcome(f"greedy, {place}: exact against stock", same and counted_ops, f"{how}; {ours['exact'].told()}")
@@ -297,6 +293,8 @@ def judged(reference: Answer, other: Answer, gap: float) -> tuple[bool, str]:
     count = len(reference.tokens)
     for place, (a, b) in enumerate(zip(reference.tokens, other.tokens, strict=False)):
         if a != b:
+            if place >= len(reference.likely):
+                return False, f"{place} of {count} tokens the same, then the reference has no probabilities"
             seen = reference.likely[place]
             apart = abs(seen[a] - seen[b]) if a in seen and b in seen else float("inf")
             return apart < gap, f"{place} of {count} tokens the same, then two that the reference saw {apart:.3f} apart"
