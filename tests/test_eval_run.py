@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +152,41 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     assert (
         sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.svg"] and before[:40] == (tmp_path / "r.json").read_bytes()[:40]
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda one: one["comparison"]["kld"].__setitem__(1, float("nan")), "record 1 cannot be read, its kld holds NaN, not a number"),
+        (lambda one: one["comparison"].update(nll="1.0"), "its comparison is not lists of kld, nll, nll_exact, same_top"),
+        (lambda one: one["comparison"]["nll"].pop(), "the lists of its comparison are not equally long"),
+        (lambda one: one["comparison"]["same_top"].__setitem__(0, "yes"), 'its same_top holds "yes", not true or false'),
+        (lambda one: one.update(byte_share="a third"), 'its byte_share is "a third", not a number'),
+        (lambda one: one.update(read_share=float("inf")), "its read_share is Infinity, not a number"),
+        (lambda one: one.update(by_head=[1.0]), "its by_head is not a list of numbers"),
+        (lambda one: one.update(kv=8), "its kv is 8, not a word"),
+        (lambda one: one.update(kind="needle"), "its score is null, not a number"),
+        (lambda one: one.update(setting="exact"), "it has no setting"),
+    ],
+)
+def test_what_is_no_number_does_not_become_a_figure(tmp_path: Path, change: Callable[[dict[str, object]], object], sentence: str) -> None:
+    plan = Plan(420, positions=4, texts=1, greedy=0)
+    one = evaluated(tmp_path / "r.json", StandIn(), plan, (EXACT,)).records[0]
+    assert read(tmp_path / "r.json").records
+    change(one)
+    (tmp_path / "r.json").write_text(json.dumps({"format": 1, "made by": "art-local eval 0", **HEAD, "records": [one]}))
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "r.json")
+    assert sentence in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("records", ["none", ["one"], 3])
+def test_records_that_are_none_are_one_sentence(tmp_path: Path, records: object, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"format": 1, "made by": "art-local eval 0", **HEAD, "records": records}))
+    assert app.run(["report", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {path} is damaged: ") and told.count("\n") == 1
 
 
 def test_every_text_counts_for_going_on():

@@ -11,6 +11,7 @@ from typing import Any
 
 from art_local import __version__
 from art_local.errors import UsageError, UserError
+from art_local.eval.record import oddity
 from art_local.files import fingerprint
 
 FORMAT = 1
@@ -86,8 +87,13 @@ def read(path: Path) -> Results:
         records, form, _ = content.pop("records"), content.pop("format"), content.pop("made by")
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{path} is no results file of 'art-local eval'.") from None
-    if form != FORMAT or not isinstance(records, list):
+    if form != FORMAT:
         raise UserError(f"{path} is of format {form}; this version reads format {FORMAT}.")
+    if not isinstance(records, list):
+        raise UserError(f"{path} is damaged: its records are no list.")
+    for number, one in enumerate(records, 1):
+        if odd := oddity(one):
+            raise UserError(f"{path} is damaged: record {number} cannot be read, {odd}.")
     return Results(path, content, records, seen)
