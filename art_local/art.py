@@ -118,14 +118,6 @@ def apply(llama: ModuleType, context: Any, params: ArtParams) -> None:
         raise UserError(f"The library refuses mode '{params.mode}': {lib.llama_art_last_error().decode()}.")
 
 
-def current(llama: ModuleType, context: Any) -> ArtParams:
-    """What is in force, every field filled."""
-    struct = Struct()
-    required(llama).llama_get_art(context, ctypes.byref(struct))
-    fields = {field[0]: getattr(struct, field[0]) for field in Struct._fields_}
-    return ArtParams(**{**fields, "mode": MODES[struct.mode]})
-
-
 def modes(llama: ModuleType, context: Any) -> tuple[str, ...]:
     """The modes that this context can run on its devices."""
     mask = required(llama).llama_art_modes(context)

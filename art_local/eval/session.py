@@ -20,7 +20,7 @@ from art_local.eval import picture, summary
 from art_local.eval.decoder import Decoder, LibraryDecoder
 from art_local.eval.plan import Plan
 from art_local.eval.policies import POLICIES
-from art_local.eval.results import BESIDE, Results, check_name, put, read
+from art_local.eval.results import BESIDE, Results, check_name, put
 from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.setting import EXACT, Setting
 from art_local.eval.summary import Row
@@ -209,14 +209,6 @@ def write(results: Results, command: str) -> list[Path]:
     put(image, picture.draw(title, found, scale))
     put(page, summary.markdown(results.head, results.records, command, [image.name]))
     return [results.path, page, image]
-
-
-def again(path: Path) -> Measured:
-    """The summary of a results file, written anew; nothing is decoded."""
-    results = read(path)
-    command = str(results.head.pop("command", ""))
-    results.head.pop("summary", None)
-    return Measured(summary.rows(results.records), results, written=write(results, command))
 
 
 def plain(row: Row) -> dict[str, Any]:
