@@ -129,6 +129,11 @@ def test_a_summary_does_not_take_the_place_of_its_results(tmp_path: Path, name: 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_no_results_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["eval", "no-such-model.gguf", "--out", str(tmp_path), "--resume"]) == 2
+    assert capsys.readouterr().err == f"error: --out takes a file; {tmp_path} is a folder.\n"
+
+
 def test_two_that_go_on_with_one_file_do_not_lose_each_others_records(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     Results.start(path, HEAD, resume=False)

@@ -194,6 +194,13 @@ def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pyte
     assert len(said) == 1 and said[0].startswith("The profile of this model is left out: ")
 
 
+def test_a_profile_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "p.json").mkdir()
+    with pytest.raises(UserError, match="The profile could not be written to"):
+        profile.write(MADE, tmp_path / "p.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
+
+
 @pytest.mark.parametrize("size", [0, 5, 65536, 1_000_003])
 def test_a_fingerprint_tells_models_apart(tmp_path: Path, size: int) -> None:
     one, other, longer = (tmp_path / name for name in ("one", "other", "longer"))

@@ -58,11 +58,13 @@ class Results:
 
 
 def check_name(path: Path | None) -> None:
+    if path is not None and path.is_dir():
+        raise UsageError(f"--out takes a file; {path} is a folder.")
     if path is not None and path.suffix.lower() in BESIDE:
         raise UsageError(f"--out takes a JSON file, not {path.name}: the .md and the .svg are written beside it.")
 
 
-def put(path: Path, text: str) -> None:
+def put(path: Path, text: str, what: str = "results") -> None:
     """The whole file or the one that was there before."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -76,7 +78,7 @@ def put(path: Path, text: str) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise UserError(f"The results could not be written to {path}: {error.strerror or error}.") from None
+            raise UserError(f"The {what} could not be written to {path}: {error.strerror or error}.") from None
         raise
 
 

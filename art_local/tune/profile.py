@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,14 +97,10 @@ def check_writable(path: Path) -> None:
 
 
 def write(profile: Profile, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
+    from art_local.eval.results import put
+
     content = {"format": FORMAT, "made by": f"art-local tune {__version__}", **asdict(profile), "eps": list(profile.eps)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"The profile could not be written to {path}: {error.strerror or error}.") from None
+    put(path, json.dumps(content, indent=1, allow_nan=False) + "\n", "profile")
 
 
 def read(path: Path, sha256: str) -> Profile:
