@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from art_local import __version__
+from art_local import __version__, files
 from art_local.errors import UsageError, UserError
 from art_local.eval.record import oddity
-from art_local.files import fingerprint
 
 FORMAT = 1
 BESIDE = (".md", ".svg")  # what sums the results up, written beside them
@@ -51,10 +48,10 @@ class Results:
         if self.path is None:
             return
         content = {"format": FORMAT, "made by": f"art-local eval {__version__}", **self.head, **more, "records": self.records}
-        if fingerprint(self.path) != self.seen:
+        if files.fingerprint(self.path) != self.seen:
             raise UserError(f"{self.path} was changed by somebody else while this eval ran; it is left as it is.")
         put(self.path, json.dumps(content, allow_nan=False))
-        self.seen = fingerprint(self.path)
+        self.seen = files.fingerprint(self.path)
 
 
 def check_name(path: Path | None) -> None:
@@ -64,26 +61,15 @@ def check_name(path: Path | None) -> None:
         raise UsageError(f"--out takes a JSON file, not {path.name}: the .md and the .svg are written beside it.")
 
 
-def put(path: Path, text: str, what: str = "results") -> None:
-    """The whole file or the one that was there before."""
-    part = path.with_name(f".{path.name}.part")
+def put(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(f"The {what} could not be written to {path}: {error.strerror or error}.") from None
-        raise
+        files.replace(path, text.encode())
+    except OSError as error:
+        raise UserError(f"The results could not be written to {path}: {error.strerror or error}.") from None
 
 
 def read(path: Path) -> Results:
-    seen = fingerprint(path)
+    seen = files.fingerprint(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         records, form, _ = content.pop("records"), content.pop("format"), content.pop("made by")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from art_local import __version__, checkout
+from art_local import __version__, checkout, files
 from art_local.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,22 +85,22 @@ def default_path(sha256: str) -> Path:
 
 def check_writable(path: Path) -> None:
     """Better now than after the tuning."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        part.touch()
-        part.unlink()
+        files.check(path)
     except OSError as error:
-        raise UserError(f"The profile could not be written to {path}: {error.strerror or error}.") from None
+        raise unwritable(path, error) from None
 
 
 def write(profile: Profile, path: Path) -> None:
-    from art_local.eval.results import put
-
     content = {"format": FORMAT, "made by": f"art-local tune {__version__}", **asdict(profile), "eps": list(profile.eps)}
-    put(path, json.dumps(content, indent=1, allow_nan=False) + "\n", "profile")
+    try:
+        files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"The profile could not be written to {path}: {error.strerror or error}.")
 
 
 def read(path: Path, sha256: str) -> Profile:
