@@ -17,7 +17,7 @@ from art_local.errors import UserError
 from art_local.eval import options, picture, session, summary
 from art_local.eval.decoding import first_difference
 from art_local.eval.plan import Plan
-from art_local.eval.results import Results, read
+from art_local.eval.results import Results, check_name, read
 from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.session import check_context, plain, policy_settings, told, write
 from art_local.eval.setting import EXACT, Setting, settings
@@ -127,6 +127,15 @@ def test_a_summary_does_not_take_the_place_of_its_results(tmp_path: Path, name: 
     told = capsys.readouterr().err
     assert told.startswith(f"error: --out takes a JSON file, not {name}") and told.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_somebody_wrote_is_no_summary_to_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text("# Mine\n")
+    assert app.run(["eval", "no-such-model.gguf", "--out", str(tmp_path / "README.json")]) == 1
+    assert "README.md is there, and 'art-local' did not make it" in capsys.readouterr().err
+    results = Results.start(tmp_path / "r.json", HEAD, resume=False)
+    write(results, "art-local eval")
+    check_name(tmp_path / "r.json")
 
 
 def test_a_folder_is_no_results_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

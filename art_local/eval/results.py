@@ -12,7 +12,8 @@ from art_local.errors import UsageError, UserError
 from art_local.eval.record import oddity
 
 FORMAT = 1
-BESIDE = (".md", ".svg")  # what sums the results up, written beside them
+# what sums the results up, written beside them, and how it begins
+BESIDE = {".md": b"# What early termination costs", ".svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 '}
 Record = dict[str, Any]
 Seen = tuple[int, int] | None
 
@@ -55,10 +56,14 @@ class Results:
 
 
 def check_name(path: Path | None) -> None:
-    if path is not None and path.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
         raise UsageError(f"--out takes a file; {path} is a folder.")
-    if path is not None and path.suffix.lower() in BESIDE:
+    if path.suffix.lower() in BESIDE:
         raise UsageError(f"--out takes a JSON file, not {path.name}: the .md and the .svg are written beside it.")
+    for suffix, mark in BESIDE.items():
+        files.refuse_target(path.with_suffix(suffix), "--out", (), mark)
 
 
 def put(path: Path, text: str) -> None:
