@@ -92,10 +92,11 @@ def test_beyond_the_trained_context_it_warns(place: Path, capsys: pytest.Capture
 
 def test_a_profile_of_the_model_is_used_and_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sha = hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest()
-    profile.write(profile.Profile("m.gguf", sha, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2)), profile.default_path(sha))
+    profile.write(profile.Profile("m.gguf", sha, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2), series="another"), profile.default_path(sha))
     assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--kv", "q8_0,q4_0", "--out", "r.jsonl") == 0
     told = capsys.readouterr()
     assert "ranked, KV q8_0: profile for m.gguf" in told.err and "ranked tuned" in told.out
+    assert "The profile was measured with series another" in told.err
     commands = [" ".join(line.get("command")) for line in read(Path("r.jsonl")) if line.get("configuration", "mode") == "ranked"]
     assert ["--art-layer-eps 0,0.07,0.2" in command for command in commands] == ["-ctk q8_0" in command for command in commands]
     assert run("--depths", "0", "--rounds", "2", "--prompt", "0", "--kv", "q8_0,q4_0", "--out", "r.jsonl", "--resume") == 0

@@ -46,7 +46,7 @@ def measure(
     path = out or Path("results") / file_name(model.path.name, machine)
     results = Results.start(path, resume, say)
     facts = Facts(model.facts(say), machine, build_facts(build))
-    plan = tuned(plan, facts.model["sha256"], say) if profiles else plan
+    plan = tuned(plan, facts, say) if profiles else plan
     trained, longest = facts.model["trained_context"], max(plan.depths) + plan.generate
     if trained and longest > trained:
         say(f"warning: the model was trained for {trained} tokens, this bench goes to {longest}: beyond it speed is true, text is not.")
@@ -60,15 +60,17 @@ def measure(
     return Measured(path, summarize(results.parsed()), binaries.baseline(), interrupted)
 
 
-def tuned(plan: Plan, sha256: str, say: Callable[[str], Any]) -> Plan:
+def tuned(plan: Plan, facts: Facts, say: Callable[[str], Any]) -> Plan:
     """Mode ranked takes the tolerances that 'art-local tune' found for this model and KV type, unless others are asked for."""
     wanted = "ranked" in plan.modes and not plan.eps and plan.force is None
     try:
-        found = profile.find(sha256) if wanted else None
+        found = profile.find(facts.model["sha256"]) if wanted else None
     except UserError as error:  # nobody asked for it by name
         say(f"The profile of this model is left out: {error}")
         found = None
     if found is None or found.kv not in plan.kvs:
         return plan
     say(f"ranked, KV {found.kv}: {found.describe()} (--no-profile leaves it out)")
+    if doubt := found.doubt(facts.build.get("series") or ""):
+        say(doubt)
     return replace(plan, tuned_kv=found.kv, tuned_eps=found.eps)

@@ -161,11 +161,8 @@ def tuned(found: Profile | None, series: str, say: Callable[[str], None]) -> lis
     if found is None:
         return []
     say(f"KV {found.kv}: {found.describe()}")
-    if found.series != series:
-        say(
-            f"The profile was measured with series {found.series or 'unknown'}, this build is of {series or 'an unknown one'}: "
-            "it may skip more or less than it was tuned for; 'art-local tune' makes it anew."
-        )
+    if doubt := found.doubt(series):
+        say(doubt)
     return [found.setting()]
 
 

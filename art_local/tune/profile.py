@@ -60,6 +60,15 @@ class Profile:
             return Setting(ArtParams(mode="ranked", eps=self.eps[0]), name=name, kv=self.kv)
         return Setting(ArtParams(mode="ranked"), layer_eps=self.eps, name=name, kv=self.kv)
 
+    def doubt(self, series: str) -> str | None:
+        """Why it may not hold on a build of this series."""
+        if self.series == series:
+            return None
+        return (
+            f"The profile was measured with series {self.series or 'unknown'}, this build is of {series or 'an unknown one'}: "
+            "it may skip more or less than it was tuned for; 'art-local tune' makes it anew."
+        )
+
     def describe(self) -> str:
         share = self.held_out.get("byte_share")
         read = f", {share:.0%} of the KV bytes on held-out text" if isinstance(share, float) else ""
