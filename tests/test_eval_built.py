@@ -85,6 +85,20 @@ def test_eviction_composes_with_every_mode(measured: dict[str, dict[str, Any]]) 
     assert exact["text"] == ranked["text"] and exact["needles"] == ranked["needles"]
 
 
+def test_a_kept_prefill_gives_the_same_figures(patched: Preset, demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(prose(5, 200))
+    command = [sys.executable, "-m", "art_local", "eval", str(demo), "--ctx", "352", "--texts", "1", "--text", str(tmp_path / "text.txt")]
+    options = "--kv q8_0 --no-scale --modes ranked --force 10 --positions 8 --needles none --preset cpu --threads 1 --json".split()
+    command += [*options, "--prefills", str(tmp_path / "states")]
+    environment = {**os.environ, "GGML_ART_MIN_CELLS": "0"}
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, cwd=checkout.ROOT, env=environment, check=True) for _ in range(2)
+    )
+    assert "prefill" in first.stderr and "prefill" not in second.stderr
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert min(row["read_share"] for row in json.loads(first.stdout)) < 0.9
+
+
 REFERENCE = """
 import sys
 from pathlib import Path

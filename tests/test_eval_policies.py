@@ -66,7 +66,7 @@ def test_more_positions_than_a_question_takes_have_room(monkeypatch: pytest.Monk
     """The decoder that an evaluation opens, around stand-ins for the library and the weights."""
 
     class Library:
-        def __init__(self, session: object) -> None:
+        def __init__(self, session: object, prefills: object = None) -> None:
             self.state = state(*(np.zeros((SHAPE.layers, SHAPE.kv_heads, 1, SHAPE.size), dtype=np.float32) for _ in range(2)))
 
         def prefill(self, tokens: list[int], watch: object = None) -> None:

@@ -67,6 +67,14 @@ def eval(
         typer.Option(parser=place("--out"), metavar="FILE", help="Results file (JSON); a .md and an .svg are written beside it."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
+    prefills: Annotated[
+        Path | None,
+        typer.Option(
+            parser=place("--prefills", "folder"),
+            metavar="FOLDER",
+            help="Keep the states after the prefills there (large), for other runs with the same prompts.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")] = False,
 ) -> None:
     """Measure what early termination costs: KLD, same top token, perplexity, needles and tasks against exact attention.
@@ -110,6 +118,7 @@ def eval(
         threads,
         out,
         resume,
+        prefills,
         # results are shown around: where things lie on this machine is nobody's business
         shlex.join(["art-local", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])]),
     )

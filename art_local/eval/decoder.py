@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_local import art
+from art_local.eval.prefills import Prefills
 from art_local.eval.setting import EXACT, Setting
 from art_local.library import Session
 
 Logits = NDArray[np.float32]
 Watch = Callable[[int, int], None]  # tokens done, tokens in all
+DECODE_ROWS = 8  # the widest batch that the decode kernels take
+DEEP = 2048  # cells
 
 
 class Reads(Protocol):
@@ -75,6 +78,7 @@ class KeepingDecoder(Decoder, Protocol):
 @dataclass
 class LibraryDecoder:
     session: Session
+    prefills: Prefills | None = None
     state: NDArray[np.uint8] | None = None
     length: int = 0
     cut: int = field(default=0, init=False)  # cells that were evicted since the prefill
@@ -92,15 +96,29 @@ class LibraryDecoder:
         return self.session.is_end(token)
 
     def prefill(self, tokens: Sequence[int], watch: Watch | None = None) -> None:
-        session = self.session
         self.state, self.length, self.cut = None, len(tokens), 0
+        if self.prefills and (kept := self.prefills.find(tokens)) is not None:
+            self.session.restore(kept)
+            self.state = kept
+            return
+        self.read(tokens, watch)
+        self.state = self.session.save()
+        if self.prefills:
+            self.prefills.keep(tokens, self.state)
+
+    def read(self, tokens: Sequence[int], watch: Watch | None) -> None:
+        session = self.session
         session.clear()
         self.put(EXACT)  # the last, short batch may run the decode kernels
         for done in range(0, len(tokens), session.n_batch):
-            session.decode(tokens[done : done + session.n_batch])
+            session.decode(tokens[done : done + session.n_batch], self.rows(done))
             if watch:
                 watch(min(done + session.n_batch, len(tokens)), len(tokens))
-        self.state = session.save()
+
+    def rows(self, depth: int) -> int:
+        """Deep in a quantised cache the decode kernels on the CPU read it so much faster that narrow batches win (docs/eval.md)."""
+        narrow = self.session.gpu_layers == 0 and self.session.kv != "f16" and depth >= DEEP
+        return DECODE_ROWS if narrow else self.session.n_batch
 
     def start(self, setting: Setting) -> None:
         assert self.state is not None, "start comes after prefill"

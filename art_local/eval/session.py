@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from art_local.eval import picture, summary
 from art_local.eval.decoder import Decoder, LibraryDecoder
 from art_local.eval.plan import Plan
 from art_local.eval.policies import POLICIES
+from art_local.eval.prefills import Prefills
 from art_local.eval.results import BESIDE, Results, check_name, put
 from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.setting import EXACT, Setting
@@ -49,6 +50,7 @@ class Request:
     threads: int | None = None
     out: Path | None = None
     resume: bool = False
+    prefills: Path | None = None  # a folder that outlives the run
     command: str = ""
 
 
@@ -70,11 +72,15 @@ class Opener:
     gpu: bool
     threads: int
     decoded: int  # tokens after a prompt
+    prefills: Prefills | None = None
 
     @contextmanager
     def __call__(self, kv: str) -> Iterator[Decoder]:
         with self.session(kv) as session:
-            yield LibraryDecoder(session)
+            yield LibraryDecoder(session, self.kept(kv))
+
+    def kept(self, kv: str) -> Prefills | None:
+        return replace(self.prefills, about=f"{self.prefills.about} {kv}") if self.prefills else None
 
     def session(self, kv: str) -> Session:
         return Session(self.llama, self.model, self.context, kv, gpu_layers=999 if self.gpu else 0, threads=self.threads)
@@ -85,7 +91,7 @@ class Opener:
         from art_local.eval.reference_decoder import ROOM, ReferenceDecoder
 
         with self.session("f16") as session:
-            yield ReferenceDecoder(LibraryDecoder(session), transformer.read(self.model), max(ROOM, self.decoded))
+            yield ReferenceDecoder(LibraryDecoder(session, self.kept("f16")), transformer.read(self.model), max(ROOM, self.decoded))
 
 
 def measure(request: Request, watch: Callable[[Step], None] = lambda step: None, say: Callable[[str], None] = print) -> Measured:
@@ -96,6 +102,8 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     check_context(request.plan, facts["trained_context"])
     found = chosen_profile(request, facts["sha256"], say)
     opener, about = prepare(request, model.path)
+    if request.prefills:
+        opener.prefills = Prefills(request.prefills, f"{facts['sha256']} {about['build']} {about['commit']}")
     source = texts(request.text, say)
     head = {
         "model": {name: facts[name] for name in ("name", "sha256", "architecture", "trained_context")},

@@ -1,0 +1,93 @@
+"""States that are kept after a prefill: taken again for the same prompt, for nothing else, and never when damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from art_local.errors import UserError
+from art_local.eval import decoder
+from art_local.eval.decoder import DECODE_ROWS, DEEP, LibraryDecoder
+from art_local.eval.prefills import Prefills, State
+
+
+class StandIn:
+    """Its state is what it has read."""
+
+    n_batch = 512
+
+    def __init__(self, kv: str = "q8_0", gpu_layers: int = 0) -> None:
+        self.kv, self.gpu_layers = kv, gpu_layers
+        self.seen: list[int] = []
+        self.batches: list[tuple[int, int | None]] = []
+
+    def clear(self) -> None:
+        self.seen = []
+
+    def decode(self, tokens: Sequence[int], rows: int | None = None) -> None:
+        self.batches.append((len(self.seen), rows))
+        self.seen += tokens
+
+    def save(self) -> State:
+        return np.array(self.seen, dtype=np.uint8)
+
+    def restore(self, state: State) -> None:
+        self.seen = state.tolist()
+
+
+@pytest.fixture(autouse=True)
+def _without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder.LibraryDecoder, "put", lambda self, setting: None)
+
+
+def read(session: StandIn, prefills: Prefills | None, tokens: list[int]) -> LibraryDecoder:
+    made = LibraryDecoder(session, prefills)  # type: ignore[arg-type]
+    made.prefill(tokens)
+    return made
+
+
+def test_a_prompt_is_read_once_for_all_runs(tmp_path: Path) -> None:
+    kept, again = Prefills(tmp_path / "new", "model cpu q8_0"), StandIn()
+    first = read(StandIn(), kept, [1, 2, 3])
+    second = read(again, kept, [1, 2, 3])
+    assert again.batches == [] and again.seen == [1, 2, 3]
+    assert first.length == second.length == 3
+    assert first.state is not None and second.state is not None and first.state.tolist() == second.state.tolist()
+
+
+def test_another_prompt_model_or_type_has_a_state_of_its_own(tmp_path: Path) -> None:
+    read(StandIn(), Prefills(tmp_path, "model cpu q8_0"), [1, 2, 3])
+    for about, tokens in (("model cpu q8_0", [1, 2, 4]), ("model cpu q4_0", [1, 2, 3]), ("other cpu q8_0", [1, 2, 3])):
+        other = StandIn()
+        read(other, Prefills(tmp_path, about), tokens)
+        assert other.batches, about
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"abcdefgh"])
+def test_a_damaged_state_is_read_and_written_again(tmp_path: Path, content: bytes) -> None:
+    kept = Prefills(tmp_path, "model cpu q8_0")
+    kept.path([1, 2, 3]).write_bytes(content)
+    session = StandIn()
+    read(session, kept, [1, 2, 3])
+    assert session.seen == [1, 2, 3] and session.batches
+    found = kept.find([1, 2, 3])
+    assert found is not None and found.tolist() == [1, 2, 3]
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="could not be"):
+        read(StandIn(), Prefills(tmp_path / "file", "model"), [1])
+
+
+def test_only_deep_in_a_quantised_cache_of_the_cpu_are_batches_narrow() -> None:
+    tokens = [0] * (DEEP + 600)
+    session = StandIn()
+    read(session, None, tokens)
+    assert session.batches == [(0, 512), (512, 512), (1024, 512), (1536, 512), (2048, DECODE_ROWS), (2560, DECODE_ROWS)]
+    for other in (StandIn("f16"), StandIn("q8_0", 999)):
+        read(other, None, tokens)
+        assert {rows for _, rows in other.batches} == {512}
