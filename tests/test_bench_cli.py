@@ -92,7 +92,9 @@ def test_beyond_the_trained_context_it_warns(place: Path, capsys: pytest.Capture
 
 def test_a_profile_of_the_model_is_used_and_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sha = hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest()
-    profile.write(profile.Profile("m.gguf", sha, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2), series="another"), profile.default_path(sha))
+    profile.write(
+        profile.Profile("m.gguf", sha, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2), series="another"), profile.default_path(sha, "q8_0")
+    )
     assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--kv", "q8_0,q4_0", "--out", "r.jsonl") == 0
     told = capsys.readouterr()
     assert "ranked, KV q8_0: profile for m.gguf" in told.err and "ranked tuned" in told.out
@@ -108,7 +110,7 @@ def test_a_profile_of_the_model_is_used_and_said(place: Path, capsys: pytest.Cap
 
 
 def test_a_profile_that_cannot_be_used_is_said_and_left_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = profile.default_path(hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest())
+    path = profile.default_path(hashlib.sha256((place / "m.gguf").read_bytes()).hexdigest(), "q8_0")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{"format": 1}')
     assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--out", "r.jsonl") == 0

@@ -88,6 +88,12 @@ def test_documents_of_ones_own(tmp_path: Path) -> None:
     assert words(task.document) <= 500
     assert task.document.startswith("first words") and task.document.endswith("last words")
     assert task.family == "made_up" and task.score("It was Ada.") == 1.0
+    (tmp_path / "made_up.jsonl").write_text(json.dumps({**line, "input": "why " * 200}))
+    (task,) = facts.given(tmp_path, WRITER, 500, limit=5)
+    assert words(task.document) <= 300, "a long question takes its room from the document"
+    (tmp_path / "made_up.jsonl").write_text(json.dumps({**line, "input": "why " * 300}))
+    with pytest.raises(UserError, match="question in made_up.jsonl has 300 tokens, more than half"):
+        facts.given(tmp_path, WRITER, 500, limit=5)
     (tmp_path / "made_up.jsonl").write_text('{"context": 1}\n')
     with pytest.raises(UserError, match="line 1"):
         facts.given(tmp_path, WRITER, 500, limit=5)

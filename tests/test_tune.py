@@ -126,9 +126,9 @@ MADE = Profile("one.gguf", "ab" * 32, "q8_0", 4096, 0.002, (0.0, 0.07, 0.2), {"k
 
 def test_a_profile_is_kept_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
-    assert profile.find(MADE.sha256) is None
-    profile.write(MADE, profile.default_path(MADE.sha256))
-    assert profile.find(MADE.sha256) == MADE
+    assert profile.found(MADE.sha256, ("q8_0",), pytest.fail) == []
+    profile.write(MADE, profile.default_path(MADE.sha256, "q8_0"))
+    assert profile.found(MADE.sha256, ("f16", "q8_0"), pytest.fail) == [MADE]
     assert MADE.dense_layers == (0,)
     assert MADE.flags() == ["--art", "ranked", "--art-layer-eps", "0,0.07,0.2"]
     assert Profile("m", "", "q8_0", 1, 0.1, (0.07,) * 3).flags() == ["--art", "ranked", "--art-eps", "0.07"]
@@ -147,15 +147,27 @@ def test_two_profiles_of_a_model_are_two_settings() -> None:
 
 def test_a_profile_is_for_its_own_type_of_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
-    path = profile.default_path(MADE.sha256)
+    path = profile.default_path(MADE.sha256, "q8_0")
     profile.write(MADE, path)
     never = lambda text: pytest.fail(text)  # noqa: E731
-    assert session.chosen_profile(asked(kvs=("f16", "q8_0")), MADE.sha256, never) == MADE
-    assert session.chosen_profile(asked(kvs=("q4_0", "f16")), MADE.sha256, never) is None
+    assert session.chosen_profiles(asked(kvs=("f16", "q8_0")), MADE.sha256, never) == [MADE]
+    assert session.chosen_profiles(asked(kvs=("q4_0", "f16")), MADE.sha256, never) == []
     with pytest.raises(UsageError, match=r"was made for KV type q8_0, which --kv does not ask for"):
-        session.chosen_profile(asked(kvs=("q4_0", "f16"), profile=path), MADE.sha256, never)
+        session.chosen_profiles(asked(kvs=("q4_0", "f16"), profile=path), MADE.sha256, never)
     with pytest.raises(UsageError, match="mode ranked"):
-        session.chosen_profile(replace(asked(profile=path), settings=(EXACT,)), MADE.sha256, never)
+        session.chosen_profiles(replace(asked(profile=path), settings=(EXACT,)), MADE.sha256, never)
+
+
+def test_each_type_of_cache_has_a_profile_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
+    other = replace(MADE, kv="q4_0", eps=(0.0, 0.02, 0.1))
+    for one in (MADE, other):
+        profile.write(one, profile.default_path(one.sha256, one.kv))
+    assert session.chosen_profiles(asked(kvs=("q8_0", "q4_0")), MADE.sha256, pytest.fail) == [MADE, other]
+    profile.write(other, profile.default_path(MADE.sha256, "q8_0"))
+    said: list[str] = []
+    assert session.chosen_profiles(asked(kvs=("q8_0",)), MADE.sha256, said.append) == []
+    assert "was made for KV type q4_0, not q8_0" in said[0]
 
 
 def test_tuned_tolerances_run_on_their_own_type_of_cache_alone() -> None:
@@ -172,25 +184,25 @@ def test_tuned_tolerances_run_on_their_own_type_of_cache_alone() -> None:
 
 def test_a_profile_of_another_series_is_told() -> None:
     said: list[str] = []
-    session.tuned(replace(MADE, series="abc"), "abc", said.append)
+    session.tuned([replace(MADE, series="abc")], "abc", said.append)
     assert len(said) == 1 and said[0].startswith("KV q8_0: profile for one.gguf")
-    session.tuned(replace(MADE, series="abc"), "def", said.append)
-    assert "series abc, this build is of def" in said[2] and session.tuned(None, "def", said.append) == []
+    session.tuned([replace(MADE, series="abc")], "def", said.append)
+    assert "series abc, this build is of def" in said[2] and session.tuned([], "def", said.append) == []
 
 
 def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named it is refused; one that was only found is left out, and that is said."""
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
-    path = profile.default_path(MADE.sha256)
+    path = profile.default_path(MADE.sha256, "q8_0")
     profile.write(MADE, path)
     kept = json.loads(path.read_text())
     assert kept["format"] == 2, "the only one that the patched server takes"
     del kept["series"]
     path.write_text(json.dumps(kept))
     with pytest.raises(UserError, match="run 'art-local tune' again"):
-        session.chosen_profile(asked(profile=path), MADE.sha256, pytest.fail)
+        session.chosen_profiles(asked(profile=path), MADE.sha256, pytest.fail)
     said: list[str] = []
-    assert session.chosen_profile(asked(), MADE.sha256, said.append) is None
+    assert session.chosen_profiles(asked(), MADE.sha256, said.append) == []
     assert len(said) == 1 and said[0].startswith("The profile of this model is left out: ")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +118,7 @@ class Plan:
     prompt: int = 0
     reps: int = 3
     force: float | None = None  # for mode ranked
-    tuned_kv: str = ""  # ranked with this KV type takes tuned_eps, by layer
-    tuned_eps: tuple[float, ...] = ()
+    tuned: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # ranked with these KV types takes these eps, by layer
     extra: tuple[str, ...] = ()
 
     def configurations(self) -> Iterator[Configuration]:
@@ -132,7 +131,7 @@ class Plan:
                         yield from self.ranked(one) if mode == "ranked" else [one]
 
     def ranked(self, one: Configuration) -> list[Configuration]:
-        tuned = self.tuned_eps if one.kv == self.tuned_kv else ()
+        tuned = self.tuned.get(one.kv, ())
         if len(set(tuned)) == 1:
             return [replace(one, eps=tuned[0], force=self.force)]
         return [replace(one, eps=eps, force=self.force, layer_eps=tuned) for eps in self.eps or (None,)]

@@ -15,7 +15,6 @@ from art_local.bench.results import Results
 from art_local.bench.rounds import Bench, Watch
 from art_local.bench.summary import Row, summarize
 from art_local.building import presets
-from art_local.errors import UserError
 from art_local.tune import profile
 
 
@@ -62,15 +61,11 @@ def measure(
 
 def tuned(plan: Plan, facts: Facts, say: Callable[[str], Any]) -> Plan:
     """Mode ranked takes the tolerances that 'art-local tune' found for this model and KV type, unless others are asked for."""
-    wanted = "ranked" in plan.modes and not plan.eps and plan.force is None
-    try:
-        found = profile.find(facts.model["sha256"]) if wanted else None
-    except UserError as error:  # nobody asked for it by name
-        say(f"The profile of this model is left out: {error}")
-        found = None
-    if found is None or found.kv not in plan.kvs:
+    if "ranked" not in plan.modes or plan.eps or plan.force is not None:
         return plan
-    say(f"ranked, KV {found.kv}: {found.describe()} (--no-profile leaves it out)")
-    if doubt := found.doubt(facts.build.get("series") or ""):
-        say(doubt)
-    return replace(plan, tuned_kv=found.kv, tuned_eps=found.eps)
+    profiles = profile.found(facts.model["sha256"], plan.kvs, say)
+    for one in profiles:
+        say(f"ranked, KV {one.kv}: {one.describe()} (--no-profile leaves it out)")
+        if doubt := one.doubt(facts.build.get("series") or ""):
+            say(doubt)
+    return replace(plan, tuned={one.kv: one.eps for one in profiles})

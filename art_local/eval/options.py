@@ -39,7 +39,7 @@ def check_documents(folder: Path | None, ctx: int, samples: int) -> None:
     if not any(folder.glob("*.jsonl")):
         raise UsageError(f"--documents takes a folder with *.jsonl files; {folder} holds none.")
     if ctx <= 2 * RESERVE:
-        raise UsageError(f"--documents needs a --ctx above {2 * RESERVE}: half of that is kept for question and answer.")
+        raise UsageError(f"--documents needs a --ctx above {2 * RESERVE}: half of that is kept for template and answer.")
     facts.documents(folder, samples)
 
 

@@ -19,7 +19,7 @@ from art_local.eval.tasks import FAMILIES, facts, needles
 from art_local.eval.tasks.prompt import Task, Writer, sentences
 from art_local.eval.texts import OWN, Text
 
-RESERVE = 256  # tokens kept for the question on a document, and its answer
+RESERVE = 256  # tokens kept for the template around a document and its question, and for the answer
 
 
 @dataclass(frozen=True)

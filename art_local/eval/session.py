@@ -100,7 +100,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     model = resolve(request.model)
     facts = model.facts(say)
     check_context(request.plan, facts["trained_context"])
-    found = chosen_profile(request, facts["sha256"], say)
+    found = chosen_profiles(request, facts["sha256"], say)
     opener, about = prepare(request, model.path)
     if request.prefills:
         opener.prefills = Prefills(request.prefills, f"{facts['sha256']} {about['build']} {about['commit']}")
@@ -134,7 +134,8 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
         raise UserError(f"The build '{build.name}' knows nothing of early termination; run 'art-local build'.")
     threads = request.threads or usable_cores()
     context = longest(request.plan) + SPARE
-    decoded = max(request.plan.positions, request.plan.greedy)
+    question = context // 2 if request.plan.documents else 0  # the longest that is taken
+    decoded = max(request.plan.positions, request.plan.greedy, question + SPARE)
     opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads, decoded)
     with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if opener.gpu else 0) as session:
         able = art.modes(llama, session.context)
@@ -147,31 +148,25 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
     return opener, {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
 
 
-def chosen_profile(request: Request, sha256: str, say: Callable[[str], None]) -> Profile | None:
-    """The model's profile runs beside the modes. What was named and cannot is refused; what was only found is left out."""
+def chosen_profiles(request: Request, sha256: str, say: Callable[[str], None]) -> list[Profile]:
+    """The model's profiles run beside the modes. What was named and cannot is refused; what was only found is left out."""
     ranked = any(setting.params.mode == "ranked" for setting in request.settings)
     if request.profile is None:
-        try:
-            found = profile.find(sha256) if ranked else None
-        except UserError as error:
-            say(f"The profile of this model is left out: {error}")
-            found = None
-        return found if found and found.kv in request.kvs else None
+        return profile.found(sha256, request.kvs, say) if ranked else []
     if not ranked:
         raise UsageError("--profile holds tolerances of mode ranked, which --modes does not ask for.")
     found = profile.read(request.profile, sha256)
     if found.kv not in request.kvs:
         raise UsageError(f"{request.profile} was made for KV type {found.kv}, which --kv does not ask for.")
-    return found
+    return [found]
 
 
-def tuned(found: Profile | None, series: str, say: Callable[[str], None]) -> list[Setting]:
-    if found is None:
-        return []
-    say(f"KV {found.kv}: {found.describe()}")
-    if doubt := found.doubt(series):
-        say(doubt)
-    return [found.setting()]
+def tuned(found: Sequence[Profile], series: str, say: Callable[[str], None]) -> list[Setting]:
+    for one in found:
+        say(f"KV {one.kv}: {one.describe()}")
+        if doubt := one.doubt(series):
+            say(doubt)
+    return [one.setting() for one in found]
 
 
 def check_context(plan: Plan, trained: int | None) -> None:

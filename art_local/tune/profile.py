@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,9 @@ def fingerprint(model: Path) -> str:
     return digest.hexdigest()
 
 
-def default_path(sha256: str) -> Path:
-    return checkout.cache() / "profiles" / f"{sha256}.json"
+def default_path(sha256: str, kv: str) -> Path:
+    """One for each type of cache: the tolerances of one are of no use to another."""
+    return checkout.cache() / "profiles" / f"{sha256}.{kv}.json"
 
 
 def check_writable(path: Path) -> None:
@@ -112,8 +114,8 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"The profile could not be written to {path}: {error.strerror or error}.")
 
 
-def read(path: Path, sha256: str) -> Profile:
-    """Refused unless it was made for the model of this sha256."""
+def read(path: Path, sha256: str, kv: str | None = None) -> Profile:
+    """Refused unless it was made for the model of this sha256, and for this type of cache where one is expected."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         # the server takes formats by number and leaves out what it does not know: the series is a field more, not another format
@@ -129,6 +131,8 @@ def read(path: Path, sha256: str) -> Profile:
         raise UserError(f"{path} is no profile of 'art-local tune'.") from None
     if profile.sha256 != sha256:
         raise UserError(f"{path} was made for {profile.model} (sha256 {profile.sha256[:12]}), not for this model (sha256 {sha256[:12]}).")
+    if kv and profile.kv != kv:
+        raise UserError(f"{path} was made for KV type {profile.kv}, not {kv}.")
     return profile
 
 
@@ -139,7 +143,15 @@ def checked(eps: Any) -> tuple[float, ...]:
     return values
 
 
-def find(sha256: str) -> Profile | None:
-    """The profile of a model, if one was made on this machine."""
-    path = default_path(sha256)
-    return read(path, sha256) if path.exists() else None
+def found(sha256: str, kvs: Iterable[str], say: Callable[[str], object]) -> list[Profile]:
+    """The profiles of a model on these types of cache that were made on this machine. Nobody asked for them by name: one that
+    cannot be read is left out, and that is said."""
+    profiles = []
+    for kv in kvs:
+        path = default_path(sha256, kv)
+        try:
+            if path.exists():
+                profiles.append(read(path, sha256, kv))
+        except UserError as error:
+            say(f"The profile of this model is left out: {error}")
+    return profiles

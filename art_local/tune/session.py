@@ -37,7 +37,7 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
 
     model = resolve(order.model)
     facts = model.facts(say)
-    path = order.out or profile.default_path(facts["sha256"])
+    path = order.out or profile.default_path(facts["sha256"], order.kv)
     profile.check_writable(path)
     check_context(order.plan, facts["trained_context"])
     source = texts(order.text, say)

@@ -90,11 +90,17 @@ def whole(text: str) -> str:
 
 
 def given(folder: Path, writer: Writer, tokens: int, limit: int) -> list[Task]:
-    """A long context is cut in its middle, as LongBench does."""
-    return [
-        Task(one.family, middle_out(writer, one.context, tokens), one.question, "Answer:", one.answers, any_of=True)
-        for one in documents(folder, limit)
-    ]
+    """In so many tokens with its question; a long context is cut in its middle, as LongBench does."""
+    tasks = []
+    for one in documents(folder, limit):
+        asked = writer.count(one.question)
+        if asked > tokens // 2:
+            raise UserError(
+                f"A question in {one.family}.jsonl has {asked} tokens, more than half of what --ctx leaves for it and its document."
+            )
+        text = middle_out(writer, one.context, tokens - asked)
+        tasks.append(Task(one.family, text, one.question, "Answer:", one.answers, any_of=True))
+    return tasks
 
 
 def middle_out(writer: Writer, text: str, tokens: int) -> str:
