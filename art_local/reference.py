@@ -227,14 +227,15 @@ def ranked(head, params, records, strands=None):
     base = known.copy()
     head.fetch(sink, base)
 
-    # the score of a tile: the largest share of the candidates' estimated mass, of all rows
-    e = estimate(head, records, candidates)
+    # the score of a tile: the largest share of the estimated mass, of all rows; of the window whole tiles count
+    e = estimate(head, records, np.concatenate([candidates, window]))
+    e[:, len(candidates) :][head.count[:, window] < TILE] = -np.inf
     top = e.max(1, keepdims=True, initial=-np.inf)
     top = np.where(np.isneginf(top), 0.0, top)
     with np.errstate(divide="ignore"):
         total = top + np.log(np.exp(e - top).sum(1, keepdims=True))
     total = np.where(np.isneginf(total), 0.0, total)
-    score = (e - total).max(0)
+    score = (e - total)[:, : len(candidates)].max(0)
 
     states = [base]
     limit = eps_run(params.eps, len(head.k))
