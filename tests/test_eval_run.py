@@ -351,6 +351,9 @@ def test_options_explain_themselves() -> None:
         (["--eps", "0.1,1.5"], "--eps takes numbers from 0 to 1"),
         (["--out", ""], "--out takes the name of a file"),
         (["--documents", ""], "--documents takes the name of a folder"),
+        (["--prefills", ""], "--prefills takes the name of a folder"),
+        (["--kinds", "verse"], "--kinds knows prose, code, recall, not 'verse'"),
+        (["--kinds", "code", "--text", "pyproject.toml"], "--kinds chooses among the texts that come along"),
     ],
 )
 def test_nonsense_is_refused_before_the_model_is_looked_at(
@@ -395,7 +398,7 @@ def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
     monkeypatch.setattr(session, "resolve", lambda path: Model())
     monkeypatch.setattr(session, "prepare", lambda request, model: (Opener(), {"build": "none", "commit": "0" * 40, "series": "abc"}))
-    monkeypatch.setattr(session, "texts", lambda file, say: SOURCE)
+    monkeypatch.setattr(session, "texts", lambda file, say, kinds: SOURCE)
     request = session.Request(Model.path, PLAN, ("f16",), (EXACT, WORSE), out=tmp_path / "r.json", command="art-local eval tiny.gguf")
     measured = session.measure(request)
     assert measured.interrupted and len(measured.rows) == 2

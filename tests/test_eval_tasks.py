@@ -196,6 +196,8 @@ def test_without_a_network_prose_is_made_up_and_it_is_said(monkeypatch: pytest.M
     found = texts((), said.append)
     assert "made-up" in found[0].name and "no network" in said[0]
     assert found[0].content == prose(0) != found[1].content
+    chosen = texts((), said.append, ("prose", "recall"))
+    assert chosen == [text for text in found if text.kind != "code"] and len(chosen) < len(found)
 
 
 def test_prose_code_and_recall_come_by_turns() -> None:

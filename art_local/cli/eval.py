@@ -32,6 +32,7 @@ def eval(
     text: Annotated[
         list[Path] | None, typer.Option(help="A text file of your own; several take turns. The first is also the haystack of the needles.")
     ] = None,
+    kinds: Annotated[str, typer.Option(help="Which of these kinds, such as code,recall; without it, all.")] = "all",
     greedy: Annotated[int, typer.Option(min=0, max=400, help="Greedy tokens to compare after each text.")] = 32,
     needles: Annotated[str, typer.Option(help="Lengths of the needle grid, such as 2k,4k; 'none' leaves it out.")] = "ctx/2",
     depths: Annotated[str, typer.Option(help="Depths of the needle grid in percent.")] = "10,50,90",
@@ -114,6 +115,7 @@ def eval(
         options.named_policies(policies),
         options.budgets(budgets),
         tuple(text or ()),
+        options.kinds(kinds, text),
         preset,
         threads,
         out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from art_local.bench.configuration import numbers
@@ -9,6 +10,7 @@ from art_local.errors import UsageError
 from art_local.eval.plan import RESERVE, Plan
 from art_local.eval.policies import POLICIES
 from art_local.eval.tasks import FAMILIES, facts
+from art_local.eval.texts import KINDS
 
 SHORTEST = 256  # tokens that a needle with its question needs
 
@@ -83,6 +85,14 @@ def families(text: str) -> tuple[str, ...]:
     if text in ("all", "none"):
         return tuple(FAMILIES) if text == "all" else ()
     return chosen(text, tuple(FAMILIES), "--tasks")
+
+
+def kinds(text: str, files: Sequence[Path] | None) -> tuple[str, ...]:
+    if text == "all":
+        return KINDS
+    if files:
+        raise UsageError("--kinds chooses among the texts that come along; with --text there are none.")
+    return chosen(text, KINDS, "--kinds")
 
 
 def named_policies(text: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from art_local.eval.results import BESIDE, Results, check_name, put
 from art_local.eval.run import Evaluation, Step, evaluate
 from art_local.eval.setting import EXACT, Setting
 from art_local.eval.summary import Row
-from art_local.eval.texts import Text, texts
+from art_local.eval.texts import KINDS, Text, texts
 from art_local.library import Session
 from art_local.source.trees import Checkout
 from art_local.tune import profile
@@ -46,6 +46,7 @@ class Request:
     policies: tuple[str, ...] = ()
     budgets: tuple[float, ...] = (0.1, 0.25)
     text: tuple[Path, ...] = ()
+    kinds: tuple[str, ...] = KINDS
     preset: str | None = None
     threads: int | None = None
     out: Path | None = None
@@ -104,7 +105,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     opener, about = prepare(request, model.path)
     if request.prefills:
         opener.prefills = Prefills(request.prefills, f"{facts['sha256']} {about['build']} {about['commit']}")
-    source = texts(request.text, say)
+    source = texts(request.text, say, request.kinds)
     head = {
         "model": {name: facts[name] for name in ("name", "sha256", "architecture", "trained_context")},
         "plan": request.plan.as_dict(),

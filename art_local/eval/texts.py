@@ -35,6 +35,7 @@ CODE = (
 )
 
 
+KINDS = ("prose", "code", "recall")
 OWN = "own"  # the kind of what a user brings
 
 
@@ -42,12 +43,12 @@ OWN = "own"  # the kind of what a user brings
 class Text:
     name: str
     content: str
-    kind: str = "prose"  # or "code", "recall", OWN
+    kind: str = "prose"  # one of KINDS, or OWN
     recall: int | None = None  # the seed of facts to hide in it, which its end recalls
 
 
-def texts(files: Sequence[Path] = (), say: Callable[[str], None] = print) -> list[Text]:
-    """Without files prose, code and recall by turns, the longest prose first; without a network made-up prose, and it is said."""
+def texts(files: Sequence[Path] = (), say: Callable[[str], None] = print, kinds: Sequence[str] = KINDS) -> list[Text]:
+    """Without files these kinds by turns, the longest prose first; without a network made-up prose, and it is said."""
     if files:
         return own(files)
     try:
@@ -55,7 +56,7 @@ def texts(files: Sequence[Path] = (), say: Callable[[str], None] = print) -> lis
     except UserError as error:
         say(f"text: {error} Going on with made-up prose, which is easier to predict than a real text; --text FILE takes a real one.")
         found = [Text(f"made-up prose {seed}", prose(seed)) for seed in range(4)]
-    return by_turns(found)
+    return [text for text in by_turns(found) if text.kind in kinds]
 
 
 def by_turns(found: list[Text]) -> list[Text]:
