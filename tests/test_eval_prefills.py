@@ -79,8 +79,10 @@ def test_a_damaged_state_is_read_and_written_again(tmp_path: Path, content: byte
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="could not be"):
-        read(StandIn(), Prefills(tmp_path / "file", "model"), [1])
+    session = StandIn()
+    with pytest.raises(UserError, match="States cannot be kept as"):
+        read(session, Prefills(tmp_path / "file", "model"), [1])
+    assert session.batches == [], "before the prompt is read, not after it"
 
 
 def test_only_deep_in_a_quantised_cache_of_the_cpu_are_batches_narrow() -> None:

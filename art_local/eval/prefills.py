@@ -26,13 +26,16 @@ class Prefills:
     about: str
 
     def find(self, tokens: Sequence[int]) -> State | None:
-        """A damaged file is as good as none: the prompt is read, and the file written, again."""
+        """A damaged file is as good as none: the prompt is read, and the file written, again. Whether it can be written
+        shows now, not after the prompt."""
+        path = self.path(tokens)
         try:
-            content = np.fromfile(self.path(tokens), dtype=np.uint8)
-        except FileNotFoundError:
-            return None
+            if not path.exists():
+                files.check(path)
+                return None
+            content = np.fromfile(path, dtype=np.uint8)
         except OSError as error:
-            raise UserError(f"{self.path(tokens)} could not be read: {error.strerror or error}.") from None
+            raise UserError(f"States cannot be kept as {path}: {error.strerror or error}.") from None
         state = content[CHECKSUM:]
         return state if state.size and content[:CHECKSUM].tobytes() == checksum(state) else None
 
@@ -40,7 +43,7 @@ class Prefills:
         try:
             files.replace(self.path(tokens), checksum(state) + state.tobytes())
         except OSError as error:
-            raise UserError(f"{self.path(tokens)} could not be written: {error.strerror or error}.") from None
+            raise UserError(f"The state could not be kept as {self.path(tokens)}: {error.strerror or error}.") from None
 
     def path(self, tokens: Sequence[int]) -> Path:
         name = hashlib.sha256(f"{self.about} {' '.join(map(str, tokens))}".encode()).hexdigest()
