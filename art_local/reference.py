@@ -12,8 +12,8 @@ BLOCK = 64 // TILE  # tiles between two looks of the stability rule
 JUDGE = 128  # tiles that the strands read together between two looks of the gain rule
 MAX_STRANDS = 16
 MIN_TILES = 16  # of a strand
-CODE_MAX = 31  # of the mean of a record
-REACH = 5  # of a tile's best cell beyond its mean, in units of the spread
+CONTRASTS = 3  # between pairs of cells, in a record
+REACH = 4  # of a tile's best cell beyond the mean of its pair, in units of the spread
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,37 @@ class Result:
 # summaries -------------------------------------------------------------------------------------------------------------
 
 
+# the mean of each pair of cells, beside the tile's: which contrast it adds, and which it takes away
+PAIRS = np.array([[1, 1, 0], [1, -1, 0], [-1, 0, 1], [-1, 0, -1]])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a record says of a tile: mean [D], contrasts [3, D], spread."""
+
+    mean: np.ndarray
+    contrasts: np.ndarray
+    spread: float
+
+    def pairs(self):
+        return self.mean + PAIRS @ self.contrasts  # [4, D]
+
+
 def record_size(head_size):
-    return (head_size // 2 + head_size // 4 + 2 * (head_size // 32 + 1) + 15) // 16 * 16
+    return (head_size // 2 + CONTRASTS * head_size // 8 + 2 * (-(-head_size // 64) + 1) + CONTRASTS + 15) // 16 * 16
 
 
 def to_f16(x):
     return np.minimum(np.float32(x), np.float32(65504)).astype(np.float16)
+
+
+def to_f8(x):
+    """The upper bits of an f16 that is not negative."""
+    return np.minimum((to_f16(x).view(np.uint16).astype(np.uint32) + 64) >> 7, 0xF7).astype(np.uint8)
+
+
+def from_f8(code):
+    return (code.astype(np.uint16) << 7).view(np.float16).astype(np.float64)
 
 
 def encode(keys):
@@ -54,30 +79,41 @@ def encode(keys):
     keys = np.asarray(keys, np.float32)
     cells, size = keys.shape
     mean = (keys.astype(np.float64).sum(0) / cells).astype(np.float32)
-    spread = np.sqrt(np.float32(((keys - mean).astype(np.float64) ** 2).sum() / (cells * size)))
 
-    blocks = mean.reshape(-1, 32)
-    scale = to_f16(np.abs(blocks).max(1) / np.float32(CODE_MAX))
-    wide = scale.astype(np.float32)[:, None]
-    code = np.rint(np.divide(blocks, wide, out=np.zeros_like(blocks), where=wide > 0))
-    code = (np.clip(code, -CODE_MAX, CODE_MAX) + 32).astype(np.uint8)
+    pair = np.pad((keys - mean).astype(np.float64), ((0, TILE - cells), (0, 0))).reshape(TILE // 2, 2, size).sum(1)
+    contrast = np.stack([(pair[0] + pair[1] - pair[2] - pair[3]) / 8, (pair[0] - pair[1]) / 4, (pair[2] - pair[3]) / 4])
+    sign = contrast.astype(np.float32) >= 0
+    length = to_f8((np.abs(contrast.astype(np.float32)).astype(np.float64).sum(1) / size).astype(np.float32))
 
-    low, high = code & 15, code >> 4
-    low = low[:, :16] | low[:, 16:] << 4
-    high = high[:, :8] | high[:, 8:16] << 2 | high[:, 16:24] << 4 | high[:, 24:] << 6
-    record = low.tobytes() + high.tobytes() + scale.tobytes() + to_f16(spread).tobytes()
-    return record.ljust(record_size(size), b"\0")
+    scale = np.empty(-(-size // 64), np.float16)
+    code = np.empty(size)
+    for block in range(len(scale)):
+        x = mean[64 * block : 64 * (block + 1)]
+        largest = max(x.max(), -x.min(), 0)
+        scale[block] = to_f16(largest / np.float32(8)) * (-1 if x.max() >= -x.min() else 1)
+        wide = scale[block].astype(np.float32)
+        code[64 * block : 64 * (block + 1)] = np.clip(np.rint(x / wide), -8, 7) if wide else 0
+    nibble = (code + 8).astype(np.uint8).reshape(-1, 2, 16)
+
+    head = (nibble[:, 0] | nibble[:, 1] << 4).tobytes() + np.packbits(sign, axis=1, bitorder="little").tobytes() + scale.tobytes()
+    told = decode(head + bytes(2) + length.tobytes(), size).pairs().astype(np.float32)
+    left = (keys - told.repeat(2, 0)[:cells]).astype(np.float64)
+    spread = to_f16(np.sqrt(np.float32((left**2).sum() / (cells * size))))
+    return (head + spread.tobytes() + length.tobytes()).ljust(record_size(size), b"\0")
 
 
 def decode(record, head_size):
-    """bytes -> mean [D], spread"""
     raw = np.frombuffer(record, np.uint8)
-    n = head_size // 32
-    low = raw[: head_size // 2].reshape(n, 16)
-    high = raw[head_size // 2 : head_size * 3 // 4].reshape(n, 8)
-    scales = np.frombuffer(record, np.float16, n + 1, head_size * 3 // 4).astype(np.float64)
-    code = np.concatenate([low & 15, low >> 4], 1) | np.concatenate([(high >> shift & 3) << 4 for shift in (0, 2, 4, 6)], 1)
-    return ((code.astype(np.float64) - 32) * scales[:n, None]).reshape(-1), scales[n]
+    contrasts = head_size // 2
+    scales = contrasts + CONTRASTS * head_size // 8
+    n_scale = -(-head_size // 64)
+
+    nibble = raw[:contrasts].reshape(-1, 16)
+    code = np.concatenate([nibble & 15, nibble >> 4], 1).reshape(-1).astype(np.float64) - 8
+    sign = np.unpackbits(raw[contrasts:scales].reshape(CONTRASTS, -1), axis=1, bitorder="little") * 2.0 - 1
+    scale = np.frombuffer(record, np.float16, n_scale + 1, scales).astype(np.float64)
+    length = from_f8(raw[scales + 2 * (n_scale + 1) :][:CONTRASTS])
+    return Record(code * scale[:n_scale].repeat(64)[:head_size], sign * length[:, None], scale[n_scale])
 
 
 def summarize(k):
@@ -207,9 +243,10 @@ def estimate(head, records, tiles):
     norm = np.linalg.norm(q, axis=1)
     e = np.empty((head.rows, len(tiles)))
     for i, tile in enumerate(tiles):
-        mean, spread = decode(records[tile], head.size)
+        record = decode(records[tile], head.size)
+        best = (q @ record.pairs().T).max(1)
         with np.errstate(divide="ignore"):
-            e[:, i] = np.log(head.count[:, tile]) + head.cap(q @ mean) + REACH * spread * norm
+            e[:, i] = np.log(head.count[:, tile]) + head.cap(best) + REACH * record.spread * norm
     return e
 
 

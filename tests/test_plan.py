@@ -285,11 +285,13 @@ def test_modes_and_depths() -> None:
 
 
 def test_summaries_as_the_library_lays_them_out() -> None:
-    assert (record_bytes(64), record_bytes(128), record_bytes(256)) == (64, 112, 224)
+    assert (record_bytes(64), record_bytes(128), record_bytes(256)) == (64, 128, 240)
     header = Path(__file__).parents[1] / "build" / "tree" / "ggml" / "src" / "ggml-art-summary.h"
     if header.exists():
         text = header.read_text()
-        assert "((D)/2 + (D)/4 + 2*((D)/32 + 1) + 15)/16*16" in text and "GGML_ART_TILE       8" in text
+        size = "((D)/2 + GGML_ART_CONTRASTS*(D)/8 + 2*(GGML_ART_SCALES(D) + 1) + GGML_ART_CONTRASTS + 15)/16*16"
+        assert size in text and "GGML_ART_SCALES(D)      (((D) + 63)/64)" in text
+        assert "GGML_ART_CONTRASTS  3" in text and "GGML_ART_TILE       8" in text
 
 
 @pytest.mark.parametrize(("query", "name"), [("3090", "RTX 3090"), ("rtx 4090", "RTX 4090"), ("NVIDIA GeForce RTX 5090", "RTX 5090"),

@@ -15,8 +15,9 @@ BLOCK = re.compile(r"^blk\.(\d+)\.")
 
 
 def record_bytes(head_size: int) -> int:
-    """Summary of one tile and KV head: a 6-bit mean, an f16 scale for each 32 channels, an f16 spread; in whole 16 bytes."""
-    return padded(head_size * 6 // 8 + head_size // 32 * 2 + 2, 16)
+    """Summary of one tile and KV head: a 4-bit mean with an f16 scale for 64 channels, three contrasts of one bit and a size of
+    one byte, an f16 spread; in whole 16 bytes."""
+    return padded(head_size * 7 // 8 + -(-head_size // 64) * 2 + 3 + 2, 16)
 
 
 @dataclass
