@@ -13,7 +13,7 @@ JUDGE = 128  # tiles that the strands read together between two looks of the gai
 MAX_STRANDS = 16
 MIN_TILES = 16  # of a strand
 CONTRASTS = 3  # between pairs of cells, in a record
-REACH = 4  # of a tile's best cell beyond the mean of its pair, in units of the spread
+REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
 
 
 @dataclass(frozen=True)
