@@ -81,7 +81,7 @@ def encode(keys):
     mean = (keys.astype(np.float64).sum(0) / cells).astype(np.float32)
 
     pair = np.pad((keys - mean).astype(np.float64), ((0, TILE - cells), (0, 0))).reshape(TILE // 2, 2, size).sum(1)
-    contrast = np.stack([(pair[0] + pair[1] - pair[2] - pair[3]) / 8, (pair[0] - pair[1]) / 4, (pair[2] - pair[3]) / 4])
+    contrast = np.stack([(pair[0] + pair[1] - (pair[2] + pair[3])) / 8, (pair[0] - pair[1]) / 4, (pair[2] - pair[3]) / 4])
     sign = contrast.astype(np.float32) >= 0
     length = to_f8((np.abs(contrast.astype(np.float32)).astype(np.float64).sum(1) / size).astype(np.float32))
 

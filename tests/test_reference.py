@@ -202,6 +202,7 @@ def test_stale_records_lose_needles(rng):
     expected = softmax_attention(q, k, v, visible)
     params = Params(eps=0.3)
     assert error(reference.attention(q, k, v, visible, params, records=records), expected, v) < 1e-3
+    # found: 0.16, some of the four needles being read by luck
     assert error(reference.attention(q, k, v, visible, params, records=records[512:] + records[:512]), expected, v) > 0.1
 
 

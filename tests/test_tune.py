@@ -196,7 +196,7 @@ def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pyte
     path = profile.default_path(MADE.sha256, "q8_0")
     profile.write(MADE, path)
     kept = json.loads(path.read_text())
-    assert kept["format"] == 2, "the only one that the patched server takes"
+    assert kept["format"] == 3, "the only one that the patched server takes"
     del kept["series"]
     path.write_text(json.dumps(kept))
     with pytest.raises(UserError, match="run 'art-local tune' again"):
@@ -235,7 +235,7 @@ def test_a_profile_for_another_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 2, "made by": "", "eps": [-1]}'],
+    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 3, "made by": "", "eps": [-1]}'],
 )
 def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)
