@@ -12,7 +12,7 @@ BLOCK = 64 // TILE  # tiles between two looks of the stability rule
 JUDGE = 128  # tiles that the strands read together between two looks of the gain rule
 MAX_STRANDS = 16
 MIN_TILES = 16  # of a strand
-CONTRASTS = 3  # between pairs of cells, in a record
+CONTRASTS = 3  # between groups of cells, in a record
 REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
 
 
@@ -83,7 +83,7 @@ def encode(keys):
     pair = np.pad((keys - mean).astype(np.float64), ((0, TILE - cells), (0, 0))).reshape(TILE // 2, 2, size).sum(1)
     contrast = np.stack([(pair[0] + pair[1] - (pair[2] + pair[3])) / 8, (pair[0] - pair[1]) / 4, (pair[2] - pair[3]) / 4])
     sign = contrast.astype(np.float32) >= 0
-    length = to_f8((np.abs(contrast.astype(np.float32)).astype(np.float64).sum(1) / size).astype(np.float32))
+    sizes = to_f8((np.abs(contrast.astype(np.float32)).astype(np.float64).sum(1) / size).astype(np.float32))
 
     scale = np.empty(-(-size // 64), np.float16)
     code = np.empty(size)
@@ -96,13 +96,14 @@ def encode(keys):
     nibble = (code + 8).astype(np.uint8).reshape(-1, 2, 16)
 
     head = (nibble[:, 0] | nibble[:, 1] << 4).tobytes() + np.packbits(sign, axis=1, bitorder="little").tobytes() + scale.tobytes()
-    told = decode(head + bytes(2) + length.tobytes(), size).pairs().astype(np.float32)
+    told = decode(head + bytes(2) + sizes.tobytes(), size).pairs().astype(np.float32)
     left = (keys - told.repeat(2, 0)[:cells]).astype(np.float64)
     spread = to_f16(np.sqrt(np.float32((left**2).sum() / (cells * size))))
-    return (head + spread.tobytes() + length.tobytes()).ljust(record_size(size), b"\0")
+    return (head + spread.tobytes() + sizes.tobytes()).ljust(record_size(size), b"\0")
 
 
 def decode(record, head_size):
+    """bytes -> Record"""
     raw = np.frombuffer(record, np.uint8)
     contrasts = head_size // 2
     scales = contrasts + CONTRASTS * head_size // 8
@@ -112,8 +113,8 @@ def decode(record, head_size):
     code = np.concatenate([nibble & 15, nibble >> 4], 1).reshape(-1).astype(np.float64) - 8
     sign = np.unpackbits(raw[contrasts:scales].reshape(CONTRASTS, -1), axis=1, bitorder="little") * 2.0 - 1
     scale = np.frombuffer(record, np.float16, n_scale + 1, scales).astype(np.float64)
-    length = from_f8(raw[scales + 2 * (n_scale + 1) :][:CONTRASTS])
-    return Record(code * scale[:n_scale].repeat(64)[:head_size], sign * length[:, None], scale[n_scale])
+    sizes = from_f8(raw[scales + 2 * (n_scale + 1) :][:CONTRASTS])
+    return Record(code * scale[:n_scale].repeat(64)[:head_size], sign * sizes[:, None], scale[n_scale])
 
 
 def summarize(k):
