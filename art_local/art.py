@@ -46,7 +46,8 @@ class CountersStruct(ctypes.Structure):
     """struct llama_art_counters, member by member."""
 
     _fields_ = tuple(
-        (name, ctypes.c_int64) for name in ("tiles_read", "tiles_total", "records_read", "bytes_read", "bytes_total", "ops", "fallbacks")
+        (name, ctypes.c_int64)
+        for name in ("tiles_read", "tiles_total", "keys_only", "records_read", "bytes_read", "bytes_total", "ops", "fallbacks")
     )
 
 

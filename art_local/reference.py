@@ -13,13 +13,15 @@ JUDGE = 128  # tiles that the strands read together between two looks of the gai
 MAX_STRANDS = 16
 MIN_TILES = 16  # of a strand
 CONTRASTS = 3  # between groups of cells, in a record
+TEMPER = 0.5  # of estimates, where rows compete
+WORTH = 4  # values are read for sure of a tile with that many times the share of an average tile of a last run
 REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
 
 
 @dataclass(frozen=True)
 class Params:
     mode: str = "ranked"
-    eps: float = 0.07
+    eps: float = 0.05
     tau: float = 1e-7
     phi: float = 1e-3
     patience: int = 5
@@ -31,6 +33,7 @@ class Params:
 class Result:
     out: np.ndarray  # [rows, D]
     read: np.ndarray  # bool, per tile
+    keys_only: np.ndarray  # bool, per tile: read, but for its values
     visible: np.ndarray  # bool, per tile: what a full pass reads
 
     @property
@@ -125,6 +128,11 @@ def summarize(k):
 # softmax over parts of the cache ---------------------------------------------------------------------------------------
 
 
+def finite(m):
+    """A maximum to subtract: nothing seen yet is none."""
+    return np.where(np.isneginf(m), 0.0, m)
+
+
 class State:
     """Running softmax of some rows: maximum m, mass l and weighted values o, relative to m."""
 
@@ -135,7 +143,7 @@ class State:
 
     def add(self, m, l, o):
         new = np.maximum(self.m, m)
-        base = np.where(np.isneginf(new), 0.0, new)
+        base = finite(new)
         mine, other = np.exp(self.m - base), np.exp(m - base)
         self.l = self.l * mine + l * other
         self.o = self.o * mine[:, None] + o * other[:, None]
@@ -143,7 +151,7 @@ class State:
 
     def mass(self, m):
         """l, relative to another maximum"""
-        return self.l * np.exp(self.m - np.where(np.isneginf(m), 0.0, m))
+        return self.l * np.exp(self.m - finite(m))
 
     def copy(self):
         other = State(*self.o.shape)
@@ -165,19 +173,27 @@ class Head:
         self.count = cells.reshape(self.rows, self.n_tile, TILE).sum(2)  # visible cells of each row in each tile
         self.seen = np.flatnonzero(self.count.any(0))  # the visible tiles
         self.read = np.zeros(self.n_tile, bool)
+        self.keys_only = np.zeros(self.n_tile, bool)
 
     def cap(self, logits):
         return self.softcap * np.tanh(logits / self.softcap) if self.softcap else logits
 
+    def keys(self, tile):
+        """Read a tile's keys: maximum and weights [rows, cells] of its logits."""
+        cells = slice(tile * TILE, (tile + 1) * TILE)
+        logits = np.where(self.visible[:, cells], self.cap(self.q @ self.k[cells].T * self.scale), -np.inf)
+        m = logits.max(1)
+        self.read[tile] = True
+        return m, np.exp(logits - finite(m)[:, None])
+
+    def values(self, tile, m, p, state):
+        """Read its values into a state."""
+        state.add(m, p.sum(1), p @ self.v[tile * TILE : (tile + 1) * TILE])
+
     def fetch(self, tiles, state):
-        """Read tiles into a state."""
         for tile in tiles:
-            cells = slice(tile * TILE, (tile + 1) * TILE)
-            logits = np.where(self.visible[:, cells], self.cap(self.q @ self.k[cells].T * self.scale), -np.inf)
-            m = logits.max(1)
-            p = np.exp(logits - np.where(np.isneginf(m), 0.0, m)[:, None])
-            state.add(m, p.sum(1), p @ self.v[cells])
-            self.read[tile] = True
+            m, p = self.keys(tile)
+            self.values(tile, m, p, state)
 
     def result(self, states, sinks):
         total = State(self.rows, self.size)
@@ -187,7 +203,7 @@ class Head:
             total.add(state.m, state.l, state.o)
         visible = np.zeros(self.n_tile, bool)
         visible[self.seen] = True
-        return Result(total.output(), self.read, visible)
+        return Result(total.output(), self.read, self.keys_only, visible)
 
 
 # modes -----------------------------------------------------------------------------------------------------------------
@@ -251,12 +267,63 @@ def estimate(head, records, tiles):
     return e
 
 
-def eps_run(eps, cells):
-    return min(0.5, eps * (16384 / cells) ** 1.5)
+def sampled(n):
+    """Of n things in order, how many stand for all, and which."""
+    few = max(1, n // 32)
+    return [(2 * i + 1) * n // (2 * few) for i in range(few)]
+
+
+def eps_run(eps, size, cells):
+    return min(0.5, eps * 256 * size / cells)
+
+
+def factor(share, stands_for, limit, due):
+    """How often a tile counts whose keys were read, 0 if its values are not; and what is due after it."""
+    average = limit / JUDGE
+    if stands_for > 1 and share > average:  # a find, not a specimen
+        stands_for = max(1.0, stands_for * average / share)
+    chance = stands_for * share / (WORTH * average)
+    if chance >= 1:
+        return stands_for, due
+    due += chance
+    return (stands_for / chance, due - 1) if due >= 1 else (0.0, due)
+
+
+class Walk:
+    """A strand's walk: its state, and what it knows. known: the mass of the window."""
+
+    def __init__(self, head, known, strands, limit):
+        self.head, self.known, self.strands, self.limit = head, known, strands, limit
+        self.state = State(head.rows, head.size)
+        self.found = State(head.rows, 0)  # the mass of all tiles of the runs, values read or not
+        self.due = 0.5
+
+    def read(self, tiles, stands_for=1.0):
+        """The keys, then the values that are worth it. Returns the largest share of the known mass that the tiles have for a row."""
+        keys = [self.head.keys(tile) for tile in tiles]
+        last = State(self.head.rows, 0)
+        for m, p in keys:
+            last.add(m, p.sum(1), last.o)
+        if stands_for == 1:
+            self.found.add(last.m, last.l, last.o)
+        m = np.maximum(last.m, np.maximum(self.found.m, self.known.m))
+        mass = self.known.mass(m) + self.strands * self.found.mass(m)
+        for tile, (top, p) in zip(tiles, keys, strict=True):
+            share = largest_share(p.sum(1) * np.exp(top - finite(m)), mass)
+            times, self.due = factor(share, stands_for, self.limit, self.due)
+            if times > 0:
+                self.head.values(tile, top, times * p, self.state)
+            else:
+                self.head.keys_only[tile] = True
+        return largest_share(self.strands * last.mass(m), mass)
+
+
+def largest_share(part, whole):
+    return np.divide(part, whole, out=np.zeros(len(part)), where=part > 0).max()
 
 
 def ranked(head, params, records, strands=None):
-    """Best first, until a run gained little."""
+    """Best first, until a run gained little; then a sample of the rest."""
     sink, candidates, window = split(head, params)
     strands = strands or max(1, min(MAX_STRANDS, head.n_tile // MIN_TILES))
 
@@ -266,30 +333,29 @@ def ranked(head, params, records, strands=None):
     head.fetch(sink, base)
 
     # the score of a tile: the largest share of the estimated mass, of all rows; of the window whole tiles count
-    e = estimate(head, records, np.concatenate([candidates, window]))
+    e = TEMPER * estimate(head, records, np.concatenate([candidates, window]))
     e[:, len(candidates) :][head.count[:, window] < TILE] = -np.inf
     top = e.max(1, keepdims=True, initial=-np.inf)
-    top = np.where(np.isneginf(top), 0.0, top)
+    top = finite(top)
     with np.errstate(divide="ignore"):
         total = top + np.log(np.exp(e - top).sum(1, keepdims=True))
-    total = np.where(np.isneginf(total), 0.0, total)
+    total = finite(total)
     score = (e - total)[:, : len(candidates)].max(0)
 
     states = [base]
-    limit = eps_run(params.eps, len(head.k))
     for strand in range(strands):
         mine, its_score = candidates[strand::strands], score[strand::strands]
         order = mine[np.argsort(-its_score, kind="stable")]
-        walk = State(head.rows, head.size)
-        run = JUDGE // strands
-        for start in range(0, len(order), run):
-            before = walk.copy()
-            head.fetch(order[start : start + run], walk)
-            m = np.maximum(walk.m, known.m)
-            mass, last = strands * walk.mass(m), strands * before.mass(m)
-            with np.errstate(invalid="ignore"):
-                gain = np.where(mass > last, (mass - last) / (known.mass(m) + mass), 0.0)
-            if gain.max() < limit:
+        walk = Walk(head, known, strands, eps_run(params.eps, head.size, len(head.k)))
+        done, run = 0, JUDGE // strands
+        while done < len(order):
+            gain = walk.read(order[done : done + run])
+            done += run
+            if gain < walk.limit:
                 break
-        states.append(walk)
+        rest = order[done:]
+        if len(rest):
+            picks = sampled(len(rest))
+            walk.read(rest[picks], len(rest) / len(picks))
+        states.append(walk.state)
     return states

@@ -93,14 +93,18 @@ def test_reading_everything_is_attention(rng, cells, params):
     assert result.share == 1
 
 
+# stops early on these short and flat contexts, where the default reads nearly all
+LOOSE = Params(eps=0.2)
+
+
 @pytest.mark.parametrize("cell", [40, 1234, 2800, 3900])
 @pytest.mark.parametrize("strands", [1, 4, 16])
 def test_ranked_finds_a_needle_wherever_it_lies(rng, cell, strands):
     q, k, v, visible = background(rng, 4096)
     raise_logit(k, cell, q[2], 12)
-    result = reference.attention(q, k, v, visible, strands=strands)
+    result = reference.attention(q, k, v, visible, LOOSE, strands=strands)
     assert result.read[cell // TILE]
-    assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+    assert error(result, softmax_attention(q, k, v, visible), v) < 0.01
     assert result.share < 0.8
 
 
@@ -109,24 +113,26 @@ def test_ranked_finds_a_needle_for_every_row(rng):
     needles = rng.integers(16, 8000, 14)
     for row, cell in enumerate(needles):
         raise_logit(k, cell, q[row], 12)
-    result = reference.attention(q, k, v, visible)
+    result = reference.attention(q, k, v, visible, LOOSE)
     assert np.all(result.read[needles // TILE])
+    assert result.share < 0.8
 
 
 def test_two_equal_needles_are_both_read(rng):
     q, k, v, visible = background(rng, 4096, rows=1)
     for cell in (500, 3000):
         raise_logit(k, cell, q[0], 14)
-    result = reference.attention(q, k, v, visible)
+    result = reference.attention(q, k, v, visible, LOOSE)
     assert result.read[500 // TILE] and result.read[3000 // TILE]
     assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+    assert result.share < 0.8
 
 
 def test_all_mass_in_the_oldest_tile(rng):
     q, k, v, visible = background(rng, 4096, rows=1)
     for cell in range(TILE):
         raise_logit(k, cell, q[0], 14)
-    result = reference.attention(q, k, v, visible, Params(sink=0))
+    result = reference.attention(q, k, v, visible, Params(eps=0.2, sink=0))
     assert result.read[0]
     assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
 
@@ -139,7 +145,7 @@ def test_stability_loses_the_needle_that_ranked_finds(rng):
     raise_logit(k, 900, q[0], 20)
     expected = softmax_attention(q, k, v, visible)
     stability = reference.attention(q, k, v, visible, Params(mode="stability", tau=1e-2, phi=1e-3))
-    ranked = reference.attention(q, k, v, visible)
+    ranked = reference.attention(q, k, v, visible, LOOSE)
     assert not stability.read[900 // TILE] and error(stability, expected, v) > 0.3
     assert ranked.read[900 // TILE] and error(ranked, expected, v) < 1e-3
 
@@ -152,9 +158,10 @@ def test_alternating_signs_hide_behind_a_mean_of_zero(rng):
     for cell in range(200 * TILE, 201 * TILE):
         raise_logit(k, cell, q[0], 14 * sign[cell])
     assert abs(k[tile].mean(0) @ q[0] / 8) < 0.5
-    result = reference.attention(q, k, v, visible)
+    result = reference.attention(q, k, v, visible, LOOSE)
     assert result.read[200]
     assert error(result, softmax_attention(q, k, v, visible), v) < 1e-3
+    assert result.share < 0.8
 
 
 def test_a_group_reads_what_any_of_its_heads_needs(rng):
@@ -162,7 +169,8 @@ def test_a_group_reads_what_any_of_its_heads_needs(rng):
     for cell in range(4096 - 100, 4096):
         raise_logit(k, cell, q[0], 12)
     raise_logit(k, 700, q[1], 12)
-    assert reference.attention(q, k, v, visible).read[700 // TILE]
+    result = reference.attention(q, k, v, visible, LOOSE)
+    assert result.read[700 // TILE] and result.share < 0.8
 
 
 @pytest.mark.parametrize("mode", ["exact", "stability", "ranked"])
@@ -191,6 +199,40 @@ def test_smaller_eps_reads_more_and_is_closer(rng):
     errors = [error(result, expected, v) for result in results]
     assert shares == sorted(shares) and shares[0] < 0.5 and shares[-1] == 1
     assert errors[-1] < 1e-20 and all(later < 1.5 * earlier + 1e-12 for earlier, later in pairwise(errors))
+
+
+def test_values_that_are_left_out_are_made_up_for(rng):
+    """What is read in place of others has their mass, to within one that is due."""
+    shares = rng.exponential(0.3, 500) * 0.1 / reference.JUDGE
+    for stands_for in (1.0, 30.0):
+        due, total = 0.5, 0.0
+        for share in shares:
+            times, due = reference.factor(share, stands_for, 0.1, due)
+            total += times * share
+        # what weighs more than an average tile stands for fewer
+        expected = np.where(shares > 0.1 / reference.JUDGE, np.maximum(shares, stands_for * 0.1 / reference.JUDGE), stands_for * shares)
+        expected = expected if stands_for > 1 else shares
+        assert total == pytest.approx(expected.sum(), abs=reference.WORTH * 0.1 / reference.JUDGE)
+
+
+def test_a_sample_stands_for_the_rest(rng):
+    """Values that grow with the age of a cell: whoever reads the newest half only is far off."""
+    q, k, v, visible = background(rng, 8192, rows=2)
+    k *= 0.3
+    v += np.linspace(10, 0, 8192)[:, None]
+    expected = softmax_attention(q, k, v, visible)
+    result = reference.attention(q, k, v, visible, Params(eps=0.3))
+    assert result.share < 0.6
+    assert error(result, expected, v) < 0.01
+
+
+def test_values_of_tiles_that_weigh_little_are_left_out(rng):
+    q, k, v, visible = background(rng, 8192, rows=1)
+    k *= 2
+    result = reference.attention(q, k, v, visible, LOOSE)
+    assert 0.1 < result.keys_only.sum() / result.read.sum() < 0.9
+    assert not np.any(result.keys_only & ~result.read)
+    assert error(result, softmax_attention(q, k, v, visible), v) < 0.05
 
 
 def test_stale_records_lose_needles(rng):
@@ -225,7 +267,7 @@ def dumped(path):
 
 
 def same_case(case, arrays):
-    """The reference on a case of the op tests: its output, tiles read and tiles visible."""
+    """The reference on a case of the op tests: its output, and how many tiles are read, visible, read but for their values."""
     q, k, v, mask, sinks, out, counters = arrays
     size, heads, group, queries, streams = (int(case[x]) for x in ("head_size", "n_head", "group", "n_query", "n_stream"))
     cells = int(case["n_kv"])
@@ -237,7 +279,7 @@ def same_case(case, arrays):
     if eps >= 0:
         params = Params(mode=case["mode"], eps=eps, tau=eps, phi=eps, sink=params.sink)
     expected = np.empty((streams, queries, heads * group, size))
-    read = visible = 0
+    read = keys_only = visible = 0
     for s in range(streams):
         for h in range(heads):
             sink_rows = np.repeat(sinks[h * group : (h + 1) * group], queries) if len(sinks) else None
@@ -254,8 +296,9 @@ def same_case(case, arrays):
             )
             expected[s, :, h * group : (h + 1) * group] = result.out.reshape(group, queries, size).transpose(1, 0, 2)
             read += result.read.sum()
+            keys_only += result.keys_only.sum()
             visible += result.visible.sum()
-    return expected, read, visible, out.reshape(expected.shape), counters.reshape(heads, 4).sum(0)
+    return expected, (read, visible, keys_only), out.reshape(expected.shape), counters.reshape(heads, -1).sum(0)
 
 
 @pytest.mark.built
@@ -267,9 +310,10 @@ def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
     assert run.returncode == 0, run.stdout
     n = 0
     for case, arrays in dumped(dump):
-        expected, read, visible, out, counters = same_case(case, arrays)
+        expected, (read, visible, keys_only), out, counters = same_case(case, arrays)
         assert counters[1] == visible, case
         assert abs(counters[0] - read) <= 0.01 * visible, (case, counters[0], read)
+        assert abs(counters[4] - keys_only) <= 0.01 * visible, (case, counters[4], keys_only)
         assert ((out - expected) ** 2).sum() <= 1e-3 * (expected**2).sum(), case
         n += 1
     assert n >= 7

@@ -56,7 +56,7 @@ def test_a_profile_for_another_model_is_refused(patched: Preset, demo: Path, tmp
     assert f"was made for another.gguf, not for {demo}" in said(patched, demo, "--art", "ranked", "--art-profile", str(path))
 
 
-HEAD = '{"format": 3, "model": "m", "fingerprint": "0", "kv": "q8_0", "context": 1, '
+HEAD = '{"format": 4, "model": "m", "fingerprint": "0", "kv": "q8_0", "context": 1, '
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ HEAD = '{"format": 3, "model": "m", "fingerprint": "0", "kv": "q8_0", "context":
         (None, "cannot be read"),
         ("", "is no profile of 'art-local tune'"),
         ('{"format": 1}', "another format"),
-        ('{"format": 3}', "is no profile of 'art-local tune'"),
+        ('{"format": 4}', "is no profile of 'art-local tune'"),
         (HEAD + '"eps": [0.1, 2]}', "eps must be a number from 0 to 1"),
         (HEAD + '"eps": []}', "is no profile of 'art-local tune'"),
     ],

@@ -235,7 +235,7 @@ def test_a_profile_for_another_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 3, "made by": "", "eps": [-1]}'],
+    ["", "[]", "{}", "null", '{"format": 1}', json.dumps({"format": 9, "made by": "x"}), '{"format": 4, "made by": "", "eps": [-1]}'],
 )
 def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)

@@ -18,7 +18,7 @@ def tune(
     ctx: Annotated[int, typer.Option(parser=tokens(64), metavar="TOKENS", help="Context length to tune at.")] = 4096,
     kv: Annotated[str, typer.Option(help="KV type: q8_0, q4_0 or f16.")] = "q8_0",
     positions: Annotated[int, typer.Option(min=2, max=100_000, help="Positions that each choice is measured on.")] = 64,
-    ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.02,0.04,0.07,0.12,0.2,0.4",
+    ladder: Annotated[str, typer.Option(help="Tolerances to choose from; 0 reads everything.")] = "0,0.015,0.03,0.05,0.1,0.2,0.4",
     needles: Annotated[str, typer.Option(help="Lengths of the held-out needles, such as 2k,4k; 'none' leaves them out.")] = "ctx",
     depths: Annotated[str, typer.Option(help="Depths of the held-out needles in percent.")] = "10,50,90",
     texts: Annotated[

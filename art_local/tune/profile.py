@@ -18,7 +18,7 @@ from art_local.errors import UserError
 if TYPE_CHECKING:
     from art_local.eval.setting import Setting
 
-FORMAT = 3
+FORMAT = 4
 STRETCHES, STRETCH = 64, 65536  # as common/art-profile.cpp of the patch series has them
 
 

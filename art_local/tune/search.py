@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 Eps = tuple[float, ...]
-LADDER = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2, 0.4)
+LADDER = (0.0, 0.015, 0.03, 0.05, 0.1, 0.2, 0.4)
 ROUNDS = 4
 
 
