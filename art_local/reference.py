@@ -269,7 +269,7 @@ def estimate(head, records, tiles):
 
 def sampled(n):
     """Of n things in order, how many stand for all, and which."""
-    few = max(1, n // 32)
+    few = max(min(n, 1), n // 32)
     return [(2 * i + 1) * n // (2 * few) for i in range(few)]
 
 
@@ -319,7 +319,8 @@ class Walk:
 
 
 def largest_share(part, whole):
-    return np.divide(part, whole, out=np.zeros(len(part)), where=part > 0).max()
+    with np.errstate(divide="ignore"):  # a row may know of nothing yet
+        return np.divide(part, whole, out=np.zeros(len(part)), where=part > 0).max()
 
 
 def ranked(head, params, records, strands=None):
@@ -354,8 +355,7 @@ def ranked(head, params, records, strands=None):
             if gain < walk.limit:
                 break
         rest = order[done:]
-        if len(rest):
-            picks = sampled(len(rest))
+        if picks := sampled(len(rest)):
             walk.read(rest[picks], len(rest) / len(picks))
         states.append(walk.state)
     return states

@@ -196,7 +196,7 @@ def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pyte
     path = profile.default_path(MADE.sha256, "q8_0")
     profile.write(MADE, path)
     kept = json.loads(path.read_text())
-    assert kept["format"] == 3, "the only one that the patched server takes"
+    assert kept["format"] == 4, "the only one that the patched server takes"
     del kept["series"]
     path.write_text(json.dumps(kept))
     with pytest.raises(UserError, match="run 'art-local tune' again"):

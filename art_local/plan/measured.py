@@ -85,13 +85,15 @@ def same_card(reported: str, card: Card) -> bool:
 def speed(line: Line) -> Speed | None:
     """None where a line is not about decoding one sequence."""
     record, mode = line.record, str(line.get("configuration", "mode") or line.record.get("art_mode") or "off")
-    rate, generated, depth, share = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth", "art_read_share"))
+    rate, generated, depth = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth"))
+    # of some tiles only the keys are read, which the byte share knows
+    share = min((record[name] for name in ("art_read_share", "art_byte_share") if isinstance(record.get(name), (int, float))), default=None)
     kinds = {str(record.get(name, record.get("type_k"))) for name in ("type_k", "type_v")}
     if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1 or not kinds <= set(KV_TYPES):
         return None
     if not isinstance(rate, (int, float)) or not 0 < rate < 1e9 or not isinstance(generated, int) or not isinstance(depth, int):
         return None
-    found = float(share) if isinstance(share, (int, float)) and 0 <= share <= 1 else None
+    found = float(share) if share is not None and 0 <= share <= 1 else None
     return Speed(mode, kinds.pop(), depth, generated, 1 / rate, found) if generated > 0 and depth >= 0 else None
 
 
