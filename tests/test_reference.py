@@ -329,6 +329,8 @@ def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
     dump = tmp_path / "cases"
     run = run_ops(cases, ART_TEST_DUMP=str(dump))
     assert run.returncode == 0, run.stdout
+    # ranked: rounding decides which of two light tiles is read in place of both, and flat inputs average to nearly nothing
+    near = 1e-2 if mode == "ranked" else 1e-3
     n = left_out = 0
     for case, arrays in dumped(dump):
         expected, (read, visible, keys_only), out, counters = same_case(case, arrays)
@@ -336,7 +338,7 @@ def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
         assert abs(counters[0] - read) <= 0.01 * visible, (case, counters[0], read)
         assert abs(counters[4] - keys_only) <= 0.01 * visible, (case, counters[4], keys_only)
         left_out += keys_only
-        assert ((out - expected) ** 2).sum() <= 1e-3 * (expected**2).sum(), case
+        assert ((out - expected) ** 2).sum() <= near * (expected**2).sum(), case
         n += 1
     assert n >= 7 and (left_out > 0) == (mode == "ranked")
 
