@@ -86,7 +86,7 @@ def speed(line: Line) -> Speed | None:
     """None where a line is not about decoding one sequence."""
     record, mode = line.record, str(line.get("configuration", "mode") or line.record.get("art_mode") or "off")
     rate, generated, depth = (record.get(name) for name in ("avg_ts", "n_gen", "n_depth"))
-    # of some tiles only the keys are read, which the byte share knows
+    # of some tiles only the keys are read, which the byte share knows; it counts records as well, hence the smaller of the two
     share = min((record[name] for name in ("art_read_share", "art_byte_share") if isinstance(record.get(name), (int, float))), default=None)
     kinds = {str(record.get(name, record.get("type_k"))) for name in ("type_k", "type_v")}
     if line.kind != "run" or mode not in MODES or record.get("n_prompt") or len(kinds) != 1 or not kinds <= set(KV_TYPES):
