@@ -99,6 +99,20 @@ def test_a_kept_prefill_gives_the_same_figures(patched: Preset, demo: Path, tmp_
     assert min(row["read_share"] for row in json.loads(first.stdout)) < 0.9
 
 
+def test_tuning_keeps_the_states_that_an_evaluation_finds(patched: Preset, demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(prose(5, 400))
+    given = f"{demo} --ctx 352 --texts 2 --text {tmp_path / 'text.txt'} --kv q8_0 --positions 4 --needles none --preset cpu --threads 1"
+    kept = ["--prefills", str(tmp_path / "states")]
+
+    def told(*words: str) -> str:
+        command = [sys.executable, "-m", "art_local", *words, *given.split(), *kept]
+        return subprocess.run(command, capture_output=True, text=True, cwd=checkout.ROOT, check=True).stderr
+
+    told("tune", "--ladder", "0,0.4", "--out", str(tmp_path / "p.json"))
+    assert len(list((tmp_path / "states").iterdir())) == 2 and (tmp_path / "p.json").exists()
+    assert "prefill" not in told("eval", "--no-scale", "--modes", "ranked", "--greedy", "0")
+
+
 REFERENCE = """
 import sys
 from pathlib import Path

@@ -252,7 +252,7 @@ def test_the_kill_switch_is_read_as_the_library_reads_it(value: str | None, refu
         monkeypatch.setenv("GGML_ART_DISABLE", value)
     monkeypatch.setattr(session.presets, "built", further)
     with pytest.raises(UserError if refused else Further):
-        session.prepare(session.Request(Path("m.gguf"), PLAN), Path("m.gguf"))
+        session.prepare(session.Request(Path("m.gguf"), PLAN), Path("m.gguf"), "ab" * 32)
 
 
 def test_threads_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +397,7 @@ def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setenv("ART_LOCAL_CACHE", str(tmp_path))
     monkeypatch.setattr(session, "resolve", lambda path: Model())
-    monkeypatch.setattr(session, "prepare", lambda request, model: (Opener(), {"build": "none", "commit": "0" * 40, "series": "abc"}))
+    monkeypatch.setattr(session, "prepare", lambda *_: (Opener(), {"build": "none", "commit": "0" * 40, "series": "abc"}))
     monkeypatch.setattr(session, "texts", lambda file, say, kinds: SOURCE)
     request = session.Request(Model.path, PLAN, ("f16",), (EXACT, WORSE), out=tmp_path / "r.json", command="art-local eval tiny.gguf")
     measured = session.measure(request)

@@ -27,7 +27,7 @@ from art_local.model.hollow import gguf, info
 from art_local.tune import profile
 from art_local.tune.calibrate import Tuning
 from art_local.tune.profile import Profile
-from art_local.tune.search import LADDER, Eps, Loss, Search
+from art_local.tune.search import LADDER, ROUNDS, Eps, Loss, Search
 
 
 class Model:
@@ -52,7 +52,7 @@ def test_the_sensitive_layers_are_spared_and_the_others_pay() -> None:
     assert loss.kld <= 0.02 and uniform[1].kld <= 0.02
     assert loss.byte_share < 0.8 * uniform[1].byte_share, "at least a fifth fewer bytes"
     assert max(eps[layer] for layer in (9, 11, 16)) < min(one for layer, one in enumerate(eps) if layer not in (9, 11, 16))
-    assert model.calls <= len(LADDER) + 24 + 4
+    assert model.calls <= len(LADDER) + 24 + ROUNDS
 
 
 @pytest.mark.parametrize("crosstalk", [0.5, 2.0])
@@ -61,6 +61,24 @@ def test_losses_that_do_not_add_up_still_meet_the_target(crosstalk: float) -> No
     eps, loss = search.run()
     assert loss.kld <= 0.02 and loss.byte_share <= search.best_uniform()[1].byte_share
     assert Model(crosstalk).measure(eps) == loss
+
+
+def test_rounding_in_every_measurement_does_not_hide_which_layers_are_sensitive() -> None:
+    """As with 4-bit weights: any change at all, of however few layers, costs the same on top."""
+    plain = Model()
+
+    def measure(eps: Eps) -> Loss:
+        found = plain.measure(eps)
+        floor = 0.005 if any(eps) else 0.0
+        return Loss(found.measured + floor, found.bytes_by_layer, rounding=0.005)
+
+    assert Search(measure, 24, target=0.02).run()[0] == Search(plain.measure, 24, target=0.02).run()[0]
+
+
+def test_a_position_that_a_smaller_tolerance_loses_by_chance_is_no_reason_against_it() -> None:
+    search = Search(Model().measure, 24, target=0.02)
+    search.uniform = {eps: Loss(kld, ()) for eps, kld in zip(LADDER, (0.0, 0.1, 0.6, 0.2, 0.3, 0.9, 1.0), strict=True)}
+    assert search.growth() == pytest.approx([0.0, 0.1, 1.1 / 3, 1.1 / 3, 1.1 / 3, 0.9, 1.0])
 
 
 def test_a_target_that_nothing_meets_leaves_all_layers_exact() -> None:
@@ -252,8 +270,14 @@ def test_what_is_no_profile_is_one_sentence(tmp_path: Path, content: str) -> Non
         (["--kv", "q9"], "--kv knows q8_0, q4_0, f16, not 'q9'."),
         (
             ["--texts", "3"],
-            "--texts takes 4 or more, unless --text names texts of your own: prose, code and recall come first, the next checks.",
+            "--texts takes 4 or more here, unless --text names texts of your own: one of each kind comes first, the next checks.",
         ),
+        (
+            ["--texts", "2", "--kinds", "code,recall"],
+            "--texts takes 3 or more here, unless --text names texts of your own: one of each kind comes first, the next checks.",
+        ),
+        (["--kinds", "verse"], "--kinds knows prose, code, recall, not 'verse'."),
+        (["--prefills", ""], "--prefills takes the name of a folder, not an empty word."),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_the_model_is_looked_at(

@@ -26,18 +26,28 @@ def tune(
         typer.Option(
             min=2,
             max=100,
-            help="How many texts: 4 or more of prose, code and recall by turns, or stretches of --text; every other of a kind checks.",
+            help="How many texts: prose, code and recall by turns, one more than there are kinds or more, or stretches of --text; "
+            "every other of a kind checks.",
         ),
     ] = 6,
     text: Annotated[
         list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; several take turns.")
     ] = None,
+    kinds: Annotated[str, typer.Option(help="Which of these kinds, such as prose,recall; without it, all.")] = "all",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             parser=place("--out"), metavar="FILE", help="The profile file; without it, a name by the model's sha256 in the cache."
+        ),
+    ] = None,
+    prefills: Annotated[
+        Path | None,
+        typer.Option(
+            parser=place("--prefills", "folder"),
+            metavar="FOLDER",
+            help="Keep the states after the prefills there (large), for other runs with the same prompts.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
@@ -62,15 +72,17 @@ def tune(
     chosen_kv, *others = configuration.choices(kv, configuration.KV_TYPES, "--kv")
     if others:
         raise UsageError("--kv takes one type here: a profile belongs to one.")
-    if not text and texts < 4:
+    chosen_kinds = options.kinds(kinds, text)
+    if not text and texts <= len(chosen_kinds):
         raise UsageError(
-            "--texts takes 4 or more, unless --text names texts of your own: prose, code and recall come first, the next checks."
+            f"--texts takes {len(chosen_kinds) + 1} or more here, unless --text names texts of your own: "
+            "one of each kind comes first, the next checks."
         )
     steps = tuple(sorted(configuration.tolerances(ladder, "--ladder")))
     if len(steps) < 2 or steps[0] != 0:
         raise UsageError("--ladder takes 0 and at least one tolerance above it, such as 0,0.01,0.02.")
     plan = options.plan(ctx, positions, texts, 0, needles, depths, "none", 1, None, 1)
-    order = Order(model, plan, chosen_kv, target_kld, steps, tuple(text or ()), preset, threads, out)
+    order = Order(model, plan, chosen_kv, target_kld, steps, tuple(text or ()), chosen_kinds, preset, threads, out, prefills)
     tuned, path = run(order, lambda line: print(line, file=sys.stderr))
     if json:
         print(jsonlib.dumps({**asdict(tuned.profile), "path": str(path)}))

@@ -102,9 +102,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     facts = model.facts(say)
     check_context(request.plan, facts["trained_context"])
     found = chosen_profiles(request, facts["sha256"], say)
-    opener, about = prepare(request, model.path)
-    if request.prefills:
-        opener.prefills = Prefills(request.prefills, f"{facts['sha256']} {about['build']} {about['commit']}")
+    opener, about = prepare(request, model.path, facts["sha256"])
     source = texts(request.text, say, request.kinds)
     head = {
         "model": {name: facts[name] for name in ("name", "sha256", "architecture", "trained_context")},
@@ -126,7 +124,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     return Measured(rows, results, interrupted, write(results, request.command))
 
 
-def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
+def prepare(request: Request, model: Path, sha256: str) -> tuple[Opener, dict[str, Any]]:
     if os.environ.get("GGML_ART_DISABLE", "0") not in ("", "0"):  # as the library reads it
         raise UserError("GGML_ART_DISABLE is set: every mode would be off. Unset it to measure what the modes cost.")
     build = presets.built(request.preset)
@@ -146,7 +144,10 @@ def prepare(request: Request, model: Path) -> tuple[Opener, dict[str, Any]]:
                 f"The build '{build.name}' cannot run mode '{setting.params.mode}' on this model; it can run {', '.join(able)}."
             )
     recorded = Checkout(build.root).recorded() or {}
-    return opener, {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
+    about = {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
+    if request.prefills:
+        opener.prefills = Prefills(request.prefills, f"{sha256} {about['build']} {about['commit']}")
+    return opener, about
 
 
 def chosen_profiles(request: Request, sha256: str, say: Callable[[str], None]) -> list[Profile]:

@@ -55,7 +55,7 @@ class Calibration:
 
     def measure(self, eps: Eps) -> Loss:
         kld, by_layer = self.kld(setting(eps, "tried"))
-        return Loss(max(0.0, kld - self.rounding), by_layer)
+        return Loss(kld, by_layer, self.rounding)
 
     def kld(self, tried: Setting) -> tuple[float, tuple[float, ...]]:
         losses: list[float] = []

@@ -11,7 +11,7 @@ from art_local.bench.model import resolve
 from art_local.eval.plan import Plan
 from art_local.eval.session import Request, check_context, prepare
 from art_local.eval.setting import EXACT, Setting
-from art_local.eval.texts import texts
+from art_local.eval.texts import KINDS, texts
 from art_local.tune import profile
 from art_local.tune.calibrate import Tuned, Tuning
 from art_local.tune.search import LADDER
@@ -27,9 +27,11 @@ class Order:
     target: float = 0.002
     ladder: tuple[float, ...] = LADDER
     text: tuple[Path, ...] = ()
+    kinds: tuple[str, ...] = KINDS
     preset: str | None = None
     threads: int | None = None
     out: Path | None = None
+    prefills: Path | None = None  # a folder that outlives the run
 
 
 def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]:
@@ -40,12 +42,14 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
     path = order.out or profile.default_path(facts["sha256"], order.kv)
     profile.check_writable(path)
     check_context(order.plan, facts["trained_context"])
-    source = texts(order.text, say)
+    source = texts(order.text, say, order.kinds)
     ranked = Setting(art.ArtParams(mode="ranked"))
-    request = Request(model.path, order.plan, (order.kv,), (EXACT, ranked), preset=order.preset, threads=order.threads)
-    opener, about = prepare(request, model.path)
+    request = Request(
+        model.path, order.plan, (order.kv,), (EXACT, ranked), preset=order.preset, threads=order.threads, prefills=order.prefills
+    )
+    opener, about = prepare(request, model.path, facts["sha256"])
     with opener.session(order.kv) as session:
-        decoder = LibraryDecoder(session)
+        decoder = LibraryDecoder(session, opener.kept(order.kv))
         layers = art.layers(session.llama, session.context)
         by_layer = art.has_layer_eps(session.llama)
         if not by_layer:
