@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log
 
 from art_local.model.attention import Layer
 from art_local.plan.calibration import Calibration
@@ -18,7 +20,8 @@ VEC_BYTES = 0.70
 # our kernels on an H200: microseconds a layer beyond a stock launch's (some 8, part of the layer's), shares of the bandwidth
 EXACT_US, EXACT_BYTES, EXACT_RATE = 2, 0.90, {"q8_0": 0.172, "q4_0": 0.219, "f16": 0.172}
 UPKEEP_US, RANKED_US, RANKED, RECORDS = 3, 17, 0.52, 0.31
-READ_SHARE, READ_FLOOR = 0.25, 1168  # tiles read at the default on real text, tokens always read: of older rules
+# tiles read at the default, by depth: SmolLM2-135M, Qwen 0.5B twice (docs/results/quality.md); nothing deeper was measured
+READ_SHARES = {7168: 0.37, 15360: 0.33, 28672: 0.26}
 # as the CUDA patch has it, found on one H200: fewer cells stay with upstream's kernels, and tiles are ordered once reading all
 # of a layer takes so many microseconds at the card's full bandwidth
 GPU_MIN_CELLS, ORDERING_US = {"f16": 24576, "q8_0": 2048, "q4_0": 2048}, 20
@@ -42,7 +45,15 @@ class Speeds:
 
 
 def read_share(depth: int) -> float:
-    return min(1.0, max(READ_SHARE, READ_FLOOR / max(depth, 1)))
+    """Between two measured depths on the line over log(depth); before the first as many tokens as there, after the last its share."""
+    depths = list(READ_SHARES)
+    if depth <= depths[0]:
+        return min(1.0, READ_SHARES[depths[0]] * depths[0] / max(depth, 1))
+    for near, far in pairwise(depths):
+        if depth <= far:
+            way = log(depth / near) / log(far / near)
+            return READ_SHARES[near] + way * (READ_SHARES[far] - READ_SHARES[near])
+    return READ_SHARES[depths[-1]]
 
 
 def attention_seconds(layer: Layer, card: Card, mode: str, depth: int, kv_type: str, share: float | None = None) -> float:
@@ -150,7 +161,8 @@ def assumptions(model: Model, card: Card, host: Card, placement: Placement, kv_t
         said.append(f"no early termination: {model.why_not}.")
     elif family.art:
         basis = "measured on an AMD EPYC" if card.is_processor else f"{ORDERING_US} us a layer, measured on an H200"
-        beyond = f"{READ_SHARE:.0%} of the tiles, at least {READ_FLOOR} tokens, and all summaries; the text decides"
+        shares = ", ".join(f"{share:.0%} at {depth}" for depth, share in READ_SHARES.items())
+        beyond = f"these shares of the tiles: {shares}, and all summaries; the text decides"
         said.append(f"ranked reads everything up to about {pays_from(model, card, kv_type)} tokens ({basis}), beyond {beyond}.")
     if not placement.fits and not card.is_processor:
         memory = f"{host.family.weights:.0%} of {host.bandwidth / 1e9:.0f} GB/s (--ram-bandwidth)"
