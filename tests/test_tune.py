@@ -75,6 +75,18 @@ def test_rounding_in_every_measurement_does_not_hide_which_layers_are_sensitive(
     assert Search(measure, 24, target=0.02).run()[0] == Search(plain.measure, 24, target=0.02).run()[0]
 
 
+def test_a_choice_that_may_have_been_lucky_is_not_taken() -> None:
+    """A few positions say little: with their error on top it has to meet the target, which leaves less to skip."""
+
+    def measure(eps: Eps) -> Loss:
+        found = Model().measure(eps)
+        return Loss(found.measured, found.bytes_by_layer, error=0.3 * found.measured)
+
+    _, sure = Search(Model().measure, 24, target=0.02).run()
+    _, careful = Search(measure, 24, target=0.02).run()
+    assert careful.kld < careful.bound <= 0.02 and sure.byte_share < careful.byte_share
+
+
 def test_a_position_that_a_smaller_tolerance_loses_by_chance_is_no_reason_against_it() -> None:
     search = Search(Model().measure, 24, target=0.02)
     search.uniform = {eps: Loss(kld, ()) for eps, kld in zip(LADDER, (0.0, 0.1, 0.6, 0.2, 0.3, 0.9, 1.0), strict=True)}
@@ -123,6 +135,7 @@ def test_from_texts_to_a_profile() -> None:
     assert len(made.eps) == SHAPE.layers and max(made.eps) > 0
     assert made.calibration["kld"] <= 0.05 and made.calibration["byte_share"] < 1
     assert made.calibration["text"] != made.held_out["text"]
+    assert 0 < made.calibration["kld_error"] < 0.05
     assert made.calibration["rounding_kld"] == 0 and "rounding" in said[1]
     assert 0 < made.held_out["kld"] < 0.5 and made.held_out["byte_share"] < 1
     assert "layer 1 alone" in " ".join(said)

@@ -99,7 +99,8 @@ def report(tuned: object, path: Path) -> str:
     lines = [
         profile.describe(),
         f"  rounding     KLD {found['rounding_kld']:.5f} (off against exact): what no tolerance can remove",
-        f"  calibration  KLD {found['kld']:.5f} above rounding (target {profile.target_kld:g}), {found['byte_share']:.1%} of the KV bytes",
+        f"  calibration  KLD {found['kld']:.5f} +- {found['kld_error']:.5f} above rounding (target {profile.target_kld:g}),"
+        f" {found['byte_share']:.1%} of the KV bytes",
         f"  one eps      {uniform[0]:g} in all layers: KLD {loss.kld:.5f}, {loss.byte_share:.1%} of the KV bytes",
         f"  held out     KLD {check['kld']:.5f}, 99 % {check['kld_p99']:.5f}, same top-1 {check['same_top']:.1%},"
         f" {check['byte_share']:.1%} of the KV bytes",

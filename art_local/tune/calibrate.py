@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,14 +51,13 @@ class Calibration:
         for text in found:
             decoder.prefill(text.tokens[: -positions - 1])
             begun.stretches.append(Stretch(text, decoder.keep(), exact_logits(decoder, text.tokens, positions, EXACT)))
-        begun.rounding, _ = begun.kld(Setting(ArtParams(mode="off")))
+        begun.rounding = begun.loss(Setting(ArtParams(mode="off"))).measured
         return begun
 
     def measure(self, eps: Eps) -> Loss:
-        kld, by_layer = self.kld(setting(eps, "tried"))
-        return Loss(kld, by_layer, self.rounding)
+        return self.loss(setting(eps, "tried"))
 
-    def kld(self, tried: Setting) -> tuple[float, tuple[float, ...]]:
+    def loss(self, tried: Setting) -> Loss:
         losses: list[float] = []
         shares: list[list[float]] = []
         for stretch in self.stretches:
@@ -65,7 +65,8 @@ class Calibration:
             (outcome,) = along_text(self.decoder, stretch.text.tokens, self.positions, 0, [tried], stretch.exact)
             losses += outcome.comparison.kld
             shares += [outcome.counters.bytes_by_layer] if outcome.counters else []
-        return mean(losses) or 0.0, tuple(sum(layer) / len(shares) for layer in zip(*shares, strict=True))
+        by_layer = tuple(sum(layer) / len(shares) for layer in zip(*shares, strict=True))
+        return Loss(statistics.fmean(losses), by_layer, self.rounding, statistics.stdev(losses) / len(losses) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,13 @@ class Tuning:
         self.say(f"rounding alone: KLD {calibration.rounding:.5f} (off against exact); the target is on top of it")
         search = Search(calibration.measure, self.layers, self.target, self.ladder, self.by_layer, self.say)
         eps, loss = search.run()
-        found = {"text": named(calibrating), "kld": loss.kld, "byte_share": loss.byte_share, "rounding_kld": calibration.rounding}
+        found = {
+            "text": named(calibrating),
+            "kld": loss.kld,
+            "kld_error": loss.error,
+            "byte_share": loss.byte_share,
+            "rounding_kld": calibration.rounding,
+        }
         self.say(f"checking on {named(held_out)}")
         check = self.check(held_out, eps)
         return Tuned(Profile(model, sha256, kv, self.plan.context, self.target, eps, found, check), search.best_uniform())
