@@ -121,8 +121,12 @@ def test_a_profile_that_cannot_be_used_is_said_and_left_out(place: Path, capsys:
 def test_a_forced_share_is_an_option_of_its_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--depths", "0", "--rounds", "1", "--prompt", "0", "--force", "0.2", "--out", "r.jsonl") == 0
     assert "ranked forced to 20%" in capsys.readouterr().out
-    assert run("--depths", "0", "--extra=--art-force 0.2", "--out", "s.jsonl") == 2
-    assert "--force" in capsys.readouterr().err and not Path("s.jsonl").exists()
+
+
+@pytest.mark.parametrize("extra", ["--art-force 0.2", "-t 1 -m other.gguf", "-ctk f16", "-r 5", "--n-gen=7", "-o json"])
+def test_what_a_bench_says_itself_cannot_be_said_again(place: Path, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--depths", "0", f"--extra={extra}", "--out", "s.jsonl") == 2
+    assert "bench says that itself" in capsys.readouterr().err and not Path("s.jsonl").exists()
 
 
 def test_nothing_measured_is_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

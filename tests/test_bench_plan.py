@@ -50,6 +50,12 @@ def test_batches_have_room_for_every_sequence() -> None:
     assert "-c 256 -npp 1 -ntg 4 -npl 2" in empty, "the program warms up with 16 tokens a sequence"
 
 
+def test_layers_on_the_card_are_said_once() -> None:
+    """llama-bench measures every value that it is told, one after another."""
+    assert Configuration(extra=("-ngl", "20")).arguments("m", False).count("-ngl") == 1
+    assert Configuration().arguments("m", False).count("-ngl") == 1
+
+
 def test_a_configuration_survives_its_record_and_other_versions() -> None:
     one = Configuration("ranked", "f16", 9, eps=0.1, extra=("-t", "4"))
     assert Configuration.from_dict(one.as_dict()) == one

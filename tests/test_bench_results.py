@@ -51,10 +51,20 @@ def test_missing_and_odd_fields_are_no_accident(record: dict[str, Any]) -> None:
 
 def test_a_torn_last_line_is_dropped_on_resume(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    file.write_text('{"a": 1}\n{"b": 2}\n{"c": ', encoding="utf-8")
+    one, two, last = (join(f'{{"{name}": 1}}', {"kind": "run", "round": number}) for number, name in enumerate("abd"))
+    file.write_text(f'{one}\n{two}\n{{"c": ', encoding="utf-8")
     results = Results.start(file, resume=True)
-    results.add(['{"d": 4}'])
-    assert file.read_text(encoding="utf-8") == '{"a": 1}\n{"b": 2}\n{"d": 4}\n'
+    results.add([last])
+    assert file.read_text(encoding="utf-8") == f"{one}\n{two}\n{last}\n"
+
+
+@pytest.mark.parametrize("content", ["my notes, one line", "x", '{"format": 1, "records": []}\n', '{"n_gen": 64, "avg_ts": 1.0}\n'])
+def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="was not written by 'art-local bench'; it is left as it is"):
+        Results.start(file, resume=True)
+    assert file.read_text(encoding="utf-8") == content
 
 
 def damaged(file: Path, **fields: Any) -> Path:

@@ -75,7 +75,7 @@ def test_more_positions_than_a_question_takes_have_room(monkeypatch: pytest.Monk
     monkeypatch.setattr(session, "LibraryDecoder", Library)
     monkeypatch.setattr(session, "Session", lambda *_, **__: nullcontext())
     monkeypatch.setattr(transformer, "read", lambda path: tiny())
-    opener = session.Opener(None, Path("tiny.gguf"), 64, False, 1, decoded=ROOM + 6)  # type: ignore[arg-type]
+    opener = session.Opener(None, Path("tiny.gguf"), 64, False, 1, decoded=ROOM + 6, layers=1)  # type: ignore[arg-type]
     with opener.reference() as decoder:
         decoder.prefill([1])
         decoder.start(Setting(policy="numpy exact"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 from art_local.eval import decoder
 from art_local.eval.decoder import DECODE_ROWS, DEEP, LibraryDecoder
 from art_local.eval.prefills import Prefills, State
@@ -93,3 +93,13 @@ def test_only_deep_in_a_quantised_cache_of_the_cpu_are_batches_narrow() -> None:
     for other in (StandIn("f16"), StandIn("q8_0", 999)):
         read(other, None, tokens)
         assert {rows for _, rows in other.batches} == {512}
+
+
+def test_a_place_that_takes_no_states_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--prefills takes a folder; .*file is a file"):
+        Prefills(tmp_path / "file", "").check()
+    with pytest.raises(UserError, match="States cannot be kept in"):
+        Prefills(tmp_path / "file" / "below", "").check()
+    Prefills(tmp_path / "new", "").check()
+    assert not list((tmp_path / "new").iterdir())

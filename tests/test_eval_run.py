@@ -24,6 +24,7 @@ from art_local.eval.setting import EXACT, Setting, settings
 from art_local.eval.summary import Row, rows
 from art_local.eval.texts import Text, prose
 from art_local.library import Session
+from art_local.tune.profile import Profile
 
 SOURCE = [Text("prose", prose(3, 60))]
 SPOKEN = [Text(f"spoken {seed}", spoken(420, seed)) for seed in range(2)]
@@ -352,6 +353,8 @@ def test_options_explain_themselves() -> None:
         (["--out", ""], "--out takes the name of a file"),
         (["--documents", ""], "--documents takes the name of a folder"),
         (["--prefills", ""], "--prefills takes the name of a folder"),
+        (["--threads", "1000000"], "Invalid value for '--threads': Input should be less than or equal to 512"),
+        (["--texts", "0", "--needles", "none"], "There is nothing to measure"),
         (["--kinds", "verse"], "--kinds knows prose, code, recall, not 'verse'"),
         (["--kinds", "code", "--text", "pyproject.toml"], "--kinds chooses among the texts that come along"),
     ],
@@ -379,12 +382,16 @@ def test_the_first_difference() -> None:
     assert first_difference([1, 2, 3], [1, 2]) is None
 
 
-def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def measured_until(stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> session.Measured:
+    """Ctrl-C during the prefill of that number."""
+
     def interrupt(number: int) -> None:
-        if number == 2:
+        if number == stop:
             raise KeyboardInterrupt
 
     class Opener:
+        layers = 2
+
         @contextmanager
         def __call__(self, kv: str) -> Iterator[StandIn]:
             yield StandIn(interrupt)
@@ -400,6 +407,23 @@ def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(session, "prepare", lambda *_: (Opener(), {"build": "none", "commit": "0" * 40, "series": "abc"}))
     monkeypatch.setattr(session, "texts", lambda file, say, kinds: SOURCE)
     request = session.Request(Model.path, PLAN, ("f16",), (EXACT, WORSE), out=tmp_path / "r.json", command="art-local eval tiny.gguf")
-    measured = session.measure(request)
+    return session.measure(request)
+
+
+def test_ctrl_c_ends_the_run_and_not_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = measured_until(2, tmp_path, monkeypatch)
     assert measured.interrupted and len(measured.rows) == 2
     assert [path.name for path in measured.written] == ["r.json", "r.md", "r.svg"] and all(path.exists() for path in measured.written)
+
+
+def test_a_run_that_measured_nothing_leaves_nothing_to_stumble_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = measured_until(1, tmp_path, monkeypatch)
+    assert measured.interrupted and not measured.rows and not measured.written
+    assert not list(tmp_path.glob("r.*"))
+
+
+def test_a_profile_for_another_number_of_layers_is_refused_before_any_prompt() -> None:
+    made = Profile("one.gguf", "ab" * 32, "q8_0", 4096, 0.002, (0.1, 0.2), {}, {"byte_share": 0.25})
+    assert len(session.tuned([made], "", 2, lambda text: None)) == 1
+    with pytest.raises(UserError, match="has tolerances for 2 layers, this model has 3"):
+        session.tuned([made], "", 3, pytest.fail)

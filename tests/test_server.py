@@ -79,7 +79,8 @@ def ranked(patched: Preset, demo: Path) -> Iterator[Server]:
 
 
 def test_props_show_the_settings(ranked: Server) -> None:
-    assert json.loads(ranked.ask("/props")[1])["art"]["mode"] == "ranked"
+    props = json.loads(ranked.ask("/props")[1])
+    assert props["art"]["mode"] == props["default_generation_settings"]["params"]["art_mode"] == "ranked"
 
 
 @pytest.mark.parametrize("override", [{}, {"art_mode": "exact"}, {"art_mode": "off"}, {"art_eps": 0.0}, {"art_eps": 0.03}])

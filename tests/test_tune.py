@@ -98,6 +98,12 @@ def test_a_target_that_nothing_meets_leaves_all_layers_exact() -> None:
     assert set(eps) == {0.0}
 
 
+def test_a_length_at_which_nothing_is_skipped_is_no_length_to_tune_at() -> None:
+    """Its profile would say 'read everything' at every other length as well."""
+    with pytest.raises(UserError, match="reads everything at this length"):
+        Search(lambda eps: Loss(0.0, (1.0,) * 24), 24, target=0.02).run()
+
+
 def test_one_tolerance_for_all_where_the_build_takes_no_more() -> None:
     model = Model()
     eps, loss = Search(model.measure, 24, target=0.2, by_layer=False).run()
@@ -215,10 +221,10 @@ def test_tuned_tolerances_run_on_their_own_type_of_cache_alone() -> None:
 
 def test_a_profile_of_another_series_is_told() -> None:
     said: list[str] = []
-    session.tuned([replace(MADE, series="abc")], "abc", said.append)
+    session.tuned([replace(MADE, series="abc")], "abc", 3, said.append)
     assert len(said) == 1 and said[0].startswith("KV q8_0: profile for one.gguf")
-    session.tuned([replace(MADE, series="abc")], "def", said.append)
-    assert "series abc, this build is of def" in said[2] and session.tuned([], "def", said.append) == []
+    session.tuned([replace(MADE, series="abc")], "def", 3, said.append)
+    assert "series abc, this build is of def" in said[2] and session.tuned([], "def", 3, said.append) == []
 
 
 def test_a_profile_of_before_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

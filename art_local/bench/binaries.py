@@ -44,4 +44,5 @@ class Binaries:
         return self.found[key]
 
     def baseline(self) -> str:
-        return f"the stock build ({self.stock.name})" if self.stock else f"the patched build with --art off ({self.preset.name})"
+        stock = self.stock or (self.preset if self.preset.is_stock else None)
+        return f"the stock build ({stock.name})" if stock else f"the patched build with --art off ({self.preset.name})"

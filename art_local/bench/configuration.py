@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,13 @@ from art_local.quantity import number_in
 MODES = ("off", "exact", "stability", "ranked")
 KV_TYPES = ("q8_0", "q4_0", "f16")
 FORCE = "--art-force"
+# what a bench says to both programs itself; said again, its records would be of something else than they claim
+OURS = {
+    *("-m", "--model", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file"),
+    *("-ctk", "--cache-type-k", "-ctv", "--cache-type-v", "-fa", "--flash-attn"),
+    *("-p", "--n-prompt", "-n", "--n-gen", "-pg", "-d", "--n-depth", "-r", "--repetitions", "-o", "--output", "-oe", "--output-err"),
+    *("-c", "--ctx-size", "-npp", "-ntg", "-npl", "--output-format", "-h", "--help", "--list-devices"),
+}
 LARGEST = 1 << 30  # tokens; more than any model has, less than an int32 holds
 
 
@@ -41,7 +49,8 @@ class Configuration:
 
     def arguments(self, model: Path | str, art: bool) -> list[str]:
         """The command line; `art` says whether the program knows the --art flags (the stock one does not)."""
-        common = ["-m", str(model), "-ngl", "99", "-fa", "on", "-ctk", self.kv, "-ctv", self.kv]
+        layers = [] if {"-ngl", "--n-gpu-layers"} & set(self.extra) else ["-ngl", "99"]  # said twice, llama-bench measures both
+        common = ["-m", str(model), *layers, "-fa", "on", "-ctk", self.kv, "-ctv", self.kv]
         if self.batch == 1:
             own = [
                 "-p",
@@ -86,6 +95,19 @@ class Configuration:
         layers = fields["layer_eps"] if isinstance(fields.get("layer_eps"), list) else []
         layer_eps = tuple(map(float, layers)) if all(map(is_share, layers)) else ()
         return cls(**text, **counts, eps=eps, force=force, layer_eps=layer_eps, extra=tuple(extra))
+
+
+def further(text: str) -> tuple[str, ...]:
+    """Arguments for llama-bench that a bench does not give itself."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"--extra cannot be read: {error}.") from None
+    for word in words:
+        name = word.split("=")[0]
+        if name in OURS or name.startswith("--art"):
+            raise UsageError(f"--extra cannot carry {name}: bench says that itself, by options of its own.")
+    return words
 
 
 def setting(mode: str, eps: float | None, force: float | None, layer_eps: tuple[float, ...]) -> str:

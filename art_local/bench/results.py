@@ -62,6 +62,8 @@ class Results:
 
     @classmethod
     def start(cls, path: Path, resume: bool, say: Say = lambda text: None) -> Results:
+        if path.is_dir():
+            raise UsageError(f"--out takes a file; {path} is a folder.")
         if not path.exists():
             results = cls(path)
             results.check_writable()
@@ -69,6 +71,8 @@ class Results:
         if not resume:
             raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
         numbered = whole_lines(path, say)
+        if not all(KEY in json.loads(line) for _, line in numbered) or (not numbered and path.stat().st_size):
+            raise UserError(f"{path} was not written by 'art-local bench'; it is left as it is. Name another file by --out.")
         checked(path, numbered)
         results = cls(path, [line for _, line in numbered])
         results.check_writable()

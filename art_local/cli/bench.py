@@ -46,7 +46,6 @@ def bench(
 
     Example: art-local bench Qwen3-8B-Q4_K_S.gguf --ctx 32k --kv q8_0,q4_0
     """
-    import shlex
 
     from art_local.bench import configuration as plan
     from art_local.bench.model import resolve
@@ -59,12 +58,6 @@ def bench(
         raise UsageError("Name one model: a GGUF file, or a Hugging Face name by -hf.")
     if resume and out is None:
         raise UsageError("--resume needs the file to go on with: --out FILE.jsonl")
-    try:
-        further = tuple(shlex.split(extra))
-    except ValueError as error:
-        raise UsageError(f"--extra cannot be read: {error}.") from None
-    if any(word.startswith(plan.FORCE) for word in further):
-        raise UsageError(f"--extra cannot carry {plan.FORCE}: it is --force of this command.")
     chosen = plan.Plan(
         depths=depth_list(depths) if depths is not None else plan.sweep(ctx, generate),
         modes=plan.choices(modes, plan.MODES, "--modes"),
@@ -76,7 +69,7 @@ def bench(
         prompt=prompt,
         reps=reps,
         force=force,
-        extra=further,
+        extra=plan.further(extra),
     )
     say = console(stderr=True).print
     subject = resolve(model, hf, say)
@@ -87,10 +80,12 @@ def bench(
         print(jsonlib.dumps({"file": str(done.path), "interrupted": done.interrupted, "baseline": done.baseline, "rows": rows}))
     else:
         show(done.rows)
-        console().print(f"results   {done.path}")
+        if done.path.exists():
+            console().print(f"results   {done.path}")
         console().print(f"baseline  {done.baseline}")
     if done.interrupted:
-        say(f"interrupted; go on with: art-local bench ... --out {done.path} --resume")
+        kept = f"go on with: art-local bench ... --out {done.path} --resume" if done.path.exists() else "no run had ended, nothing was kept"
+        say(f"interrupted; {kept}")
         raise typer.Exit(130)
     if not any(row.samples for row in done.rows):
         raise typer.Exit(1)

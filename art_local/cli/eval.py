@@ -61,7 +61,7 @@ def eval(
     scale: Annotated[
         bool, typer.Option("--scale/--no-scale", help="Also hold the quantised cache against f16: one more prefill a text.")
     ] = True,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
     out: Annotated[
         Path | None,
@@ -128,6 +128,8 @@ def eval(
         measured = measure(request, watch, lambda line: print(line, file=sys.stderr))
     report(measured, json)
     if measured.interrupted:
+        kept = "; the same command with --resume goes on" if measured.written else ", nothing was kept"
+        print(f"interrupted{kept}", file=sys.stderr)
         raise typer.Exit(130)
 
 

@@ -34,7 +34,7 @@ def tune(
         list[Path] | None, typer.Option(help="A text file of your own, of which stretches are taken; several take turns.")
     ] = None,
     kinds: Annotated[str, typer.Option(help="Which of these kinds, such as prose,recall; without it, all.")] = "all",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="CPU threads.")] = None,
     preset: Annotated[str | None, typer.Option(help="Which build to use; without it, the one for this machine.")] = None,
     out: Annotated[
         Path | None,

@@ -29,9 +29,10 @@ def plan(
     scale: bool = True,
 ) -> Plan:
     check_documents(documents, ctx, samples)
-    return Plan(
-        ctx, positions, texts, greedy, lengths(needles, ctx), percents(depths, "--depths"), families(tasks), samples, documents, seed, scale
-    )
+    grid, chosen_families = lengths(needles, ctx), families(tasks)
+    if not (texts or grid or chosen_families or documents):
+        raise UsageError("There is nothing to measure: no texts, no needles, no tasks, no documents.")
+    return Plan(ctx, positions, texts, greedy, grid, percents(depths, "--depths"), chosen_families, samples, documents, seed, scale)
 
 
 def check_documents(folder: Path | None, ctx: int, samples: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_local import files
-from art_local.errors import UserError
+from art_local.errors import UsageError, UserError
 
 State = NDArray[np.uint8]
 CHECKSUM = 4  # bytes before the state
@@ -24,6 +24,15 @@ class Prefills:
 
     folder: Path
     about: str
+
+    def check(self) -> None:
+        """Better now than after the first prompt."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"--prefills takes a folder; {self.folder} is a file.")
+        try:
+            files.check(self.path(()))
+        except OSError as error:
+            raise UserError(f"States cannot be kept in {self.folder}: {error.strerror or error}.") from None
 
     def find(self, tokens: Sequence[int]) -> State | None:
         """A damaged file is as good as none: the prompt is read, and the file written, again. Whether it can be written

@@ -54,6 +54,11 @@ class Results:
         put(self.path, json.dumps(content, allow_nan=False))
         self.seen = files.fingerprint(self.path)
 
+    def discard(self) -> None:
+        """A run that ended before its first prompt did leaves nothing that the next one would stumble over."""
+        if self.path and files.fingerprint(self.path) == self.seen:
+            self.path.unlink(missing_ok=True)
+
 
 def check_name(path: Path | None) -> None:
     if path is None:

@@ -73,6 +73,7 @@ class Opener:
     gpu: bool
     threads: int
     decoded: int  # tokens after a prompt
+    layers: int  # that have a tolerance
     prefills: Prefills | None = None
 
     @contextmanager
@@ -114,12 +115,17 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     interrupted = False
     try:
         evaluation = Evaluation(request.plan, source, results, watch, say)
-        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(found, about["series"], say)])
+        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(found, about["series"], opener.layers, say)])
         if chosen := policy_settings(request.policies, request.budgets):
             with opener.reference() as decoder:
                 evaluation.run(decoder, "f16", chosen)
     except KeyboardInterrupt:
         interrupted = True
+    finally:
+        if not results.records:
+            results.discard()
+    if not results.records:
+        return Measured([], results, interrupted)
     rows = summary.rows(results.records)
     return Measured(rows, results, interrupted, write(results, request.command))
 
@@ -135,9 +141,10 @@ def prepare(request: Request, model: Path, sha256: str) -> tuple[Opener, dict[st
     context = longest(request.plan) + SPARE
     question = context // 2 if request.plan.documents else 0  # the longest that is taken
     decoded = max(request.plan.positions, request.plan.greedy, question + SPARE)
-    opener = Opener(llama, model, context, build.name.startswith(("cuda", "metal")), threads, decoded)
-    with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if opener.gpu else 0) as session:
-        able = art.modes(llama, session.context)
+    gpu = build.name.startswith(("cuda", "metal"))
+    with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if gpu else 0) as session:
+        able, layers = art.modes(llama, session.context), art.layers(llama, session.context)
+    opener = Opener(llama, model, context, gpu, threads, decoded, layers)
     for setting in request.settings:
         if setting.params.mode not in able:
             raise UserError(
@@ -147,6 +154,7 @@ def prepare(request: Request, model: Path, sha256: str) -> tuple[Opener, dict[st
     about = {"build": build.name, "commit": recorded.get("commit", ""), "series": recorded.get("series", "")}
     if request.prefills:
         opener.prefills = Prefills(request.prefills, f"{sha256} {about['build']} {about['commit']}")
+        opener.prefills.check()
     return opener, about
 
 
@@ -163,8 +171,10 @@ def chosen_profiles(request: Request, sha256: str, say: Callable[[str], None]) -
     return [found]
 
 
-def tuned(found: Sequence[Profile], series: str, say: Callable[[str], None]) -> list[Setting]:
+def tuned(found: Sequence[Profile], series: str, layers: int, say: Callable[[str], None]) -> list[Setting]:
     for one in found:
+        if len(one.eps) != layers:
+            raise UserError(f"The profile of KV type {one.kv} has tolerances for {len(one.eps)} layers, this model has {layers}.")
         say(f"KV {one.kv}: {one.describe()}")
         if doubt := one.doubt(series):
             say(doubt)

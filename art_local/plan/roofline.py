@@ -28,7 +28,7 @@ GPU_MIN_CELLS, ORDERING_US = {"f16": 24576, "q8_0": 2048, "q4_0": 2048}, 20
 # one core of an AMD EPYC: K and V elements a second of the stock kernel, bytes a second of ours
 CORE_STOCK = {"f16": 6.5e9, "q8_0": 4.7e9, "q4_0": 2.3e9}
 # there ranked reads everything below a number of cells, and ranking costs this share of reading all (SmolLM2-135M, 4k and 7k)
-CPU_MIN_CELLS, CPU_RANKING = 4096, 0.42
+CPU_MIN_CELLS, CPU_RANKING = 4096, 0.36
 CORE_EXACT = {"f16": 3.1e9, "q8_0": 2.2e9, "q4_0": 1.05e9}
 
 

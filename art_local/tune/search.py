@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from art_local.errors import UserError
+
 Eps = tuple[float, ...]
 LADDER = (0.0, 0.015, 0.03, 0.05, 0.1, 0.2, 0.4)
 ROUNDS = 6
@@ -54,6 +56,10 @@ class Search:
             self.uniform[eps] = self.measure((eps,) * self.layers)
             found = self.uniform[eps]
             self.say(f"eps {eps:g} in all layers: KLD {found.kld:.5f} +- {found.error:.5f}, {found.byte_share:.1%} of the bytes")
+        if all(self.uniform[eps].byte_share >= 1 for eps in self.ladder):
+            raise UserError(
+                "Mode ranked reads everything at this length, whatever its tolerance; tune at a longer --ctx (on a CPU above 4096)."
+            )
         best = self.best_uniform()
         if not self.by_layer:
             return best

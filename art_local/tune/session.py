@@ -50,11 +50,10 @@ def tune(order: Order, say: Callable[[str], None] = print) -> tuple[Tuned, Path]
     opener, about = prepare(request, model.path, facts["sha256"])
     with opener.session(order.kv) as session:
         decoder = LibraryDecoder(session, opener.kept(order.kv))
-        layers = art.layers(session.llama, session.context)
         by_layer = art.has_layer_eps(session.llama)
         if not by_layer:
             say("This build takes one tolerance for all layers only; that one is tuned.")
-        tuning = Tuning(decoder, source, order.plan, layers, order.target, by_layer, order.ladder, say)
+        tuning = Tuning(decoder, source, order.plan, opener.layers, order.target, by_layer, order.ladder, say)
         tuned = tuning.run(model.path.name, facts["sha256"], order.kv)
     made = replace(tuned.profile, fingerprint=profile.fingerprint(model.path), series=about["series"])
     tuned = replace(tuned, profile=made)
