@@ -49,7 +49,7 @@ if "-npl" in given:
 record = {"build_commit": "abc", "model_type": "fake 1B", "model_size": 10**6}
 record.update({"type_k": given["-ctk"], "n_depth": depth, "new_field": [1, 2]})
 art = {"art_mode": mode, "art_read_share": 0.25 if mode == "ranked" else None, "art_byte_share": 0.3 if mode == "ranked" else None}
-for prompt, generate in ((int(given["-p"]), 0), (0, int(given["-n"]))):
+for prompt, generate in ((int(given["-p"]), 0), (0, int(given["-n"]))) * len(given.get("-t", "1").split(",")):
     if prompt or generate:
         samples = [speed * (1 + 0.01 * number) for number in range(int(given["-r"]))]
         own = {"n_prompt": prompt, "n_gen": generate, "avg_ts": samples[0], "stddev_ts": 0.1, "samples_ts": samples}

@@ -123,7 +123,9 @@ def test_a_forced_share_is_an_option_of_its_own(place: Path, capsys: pytest.Capt
     assert "ranked forced to 20%" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("extra", ["--art-force 0.2", "-t 1 -m other.gguf", "-ctk f16", "-r 5", "--n-gen=7", "-o json"])
+@pytest.mark.parametrize(
+    "extra", ["--art-force 0.2", "-t 1 -m other.gguf", "-ctk f16", "-r 5", "--n-gen=7", "--cache_type_k f16", "-o json"]
+)
 def test_what_a_bench_says_itself_cannot_be_said_again(place: Path, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--depths", "0", f"--extra={extra}", "--out", "s.jsonl") == 2
     assert "bench says that itself" in capsys.readouterr().err and not Path("s.jsonl").exists()

@@ -67,6 +67,12 @@ def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path, content: s
     assert file.read_text(encoding="utf-8") == content
 
 
+@pytest.mark.parametrize("content", ["", "\n", join(None, {"kind": "failure", "round": 1}) + "\n"])
+def test_a_file_without_a_run_is_gone_on_with(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.jsonl").write_text(content, encoding="utf-8")
+    assert len(Results.start(tmp_path / "r.jsonl", resume=True).lines) == content.count("{") // 2
+
+
 def damaged(file: Path, **fields: Any) -> Path:
     """Two good lines and one that is not."""
     good = [join('{"n_gen": 64, "n_depth": 0, "avg_ts": 1.0}', {"kind": "run", "round": number, "configuration": {}}) for number in (0, 1)]

@@ -73,6 +73,14 @@ def test_the_series_own_words_are_told_from_a_path(said: str, kind: str) -> None
     assert explain(1, [said]).kind == kind
 
 
+def test_several_settings_in_one_run_are_refused(tmp_path: Path) -> None:
+    """Their records would be pooled as repetitions of one."""
+    programs = fake_programs(tmp_path / "bin")
+    with pytest.raises(UsageError, match="--extra makes llama-bench measure several settings in one run"):
+        bench(tmp_path, Plan((0,), ("exact",), rounds=2, extra=("-t", "1,2")), programs)
+    assert not (tmp_path / "r.jsonl").exists()
+
+
 def test_a_usage_error_ends_the_bench_at_once(tmp_path: Path) -> None:
     programs = fake_programs(tmp_path / "bin", usage="--nosuch")
     with pytest.raises(UsageError, match="llama-bench refuses its command line: invalid parameter for argument: --nosuch"):

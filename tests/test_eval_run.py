@@ -110,7 +110,7 @@ def without_time(record: dict[str, object]) -> dict[str, object]:
 
 
 def test_results_of_another_question_are_not_mixed(tmp_path: Path) -> None:
-    Results.start(tmp_path / "r.json", HEAD, resume=False)
+    Results.start(tmp_path / "r.json", HEAD, resume=False).write()
     with pytest.raises(UserError, match="--resume"):
         Results.start(tmp_path / "r.json", HEAD, resume=False)
     with pytest.raises(UserError, match="another plan"):
@@ -158,6 +158,8 @@ def test_two_that_go_on_with_one_file_do_not_lose_each_others_records(tmp_path: 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     results = Results.start(tmp_path / "r.json", HEAD, resume=False)
+    assert not list(tmp_path.iterdir()), "nothing but what was measured"
+    results.write()
     before = (tmp_path / "r.json").read_bytes()
     with pytest.raises(ValueError):
         results.write(share=float("nan"))
@@ -422,8 +424,10 @@ def test_a_run_that_measured_nothing_leaves_nothing_to_stumble_over(tmp_path: Pa
     assert not list(tmp_path.glob("r.*"))
 
 
-def test_a_profile_for_another_number_of_layers_is_refused_before_any_prompt() -> None:
+def test_a_profile_for_another_number_of_layers_is_refused_or_left_out() -> None:
     made = Profile("one.gguf", "ab" * 32, "q8_0", 4096, 0.002, (0.1, 0.2), {}, {"byte_share": 0.25})
-    assert len(session.tuned([made], "", 2, lambda text: None)) == 1
+    assert session.fits(made, 2, None)
     with pytest.raises(UserError, match="has tolerances for 2 layers, this model has 3"):
-        session.tuned([made], "", 3, pytest.fail)
+        session.fits(made, 3, None)
+    said: list[str] = []
+    assert not session.fits(made, 3, said.append) and said[0].endswith("it is left out.")

@@ -19,7 +19,8 @@ OURS = {
     *("-m", "--model", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file"),
     *("-ctk", "--cache-type-k", "-ctv", "--cache-type-v", "-fa", "--flash-attn"),
     *("-p", "--n-prompt", "-n", "--n-gen", "-pg", "-d", "--n-depth", "-r", "--repetitions", "-o", "--output", "-oe", "--output-err"),
-    *("-c", "--ctx-size", "-npp", "-ntg", "-npl", "--output-format", "-h", "--help", "--list-devices"),
+    *("-c", "--ctx-size", "-npp", "-ntg", "-npl", "-pps", "-tgs", "--output-format", "-h", "--help", "--list-devices"),
+    *("--predict", "--n-predict"),
 }
 LARGEST = 1 << 30  # tokens; more than any model has, less than an int32 holds
 
@@ -105,8 +106,9 @@ def further(text: str) -> tuple[str, ...]:
         raise UsageError(f"--extra cannot be read: {error}.") from None
     for word in words:
         name = word.split("=")[0]
+        name = name.replace("_", "-") if name.startswith("--") else name  # as the programs read it
         if name in OURS or name.startswith("--art"):
-            raise UsageError(f"--extra cannot carry {name}: bench says that itself, by options of its own.")
+            raise UsageError(f"--extra cannot carry {name}: bench says that itself.")
     return words
 
 

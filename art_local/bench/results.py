@@ -71,7 +71,7 @@ class Results:
         if not resume:
             raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
         numbered = whole_lines(path, say)
-        if not all(KEY in json.loads(line) for _, line in numbered) or (not numbered and path.stat().st_size):
+        if path.read_bytes().strip() and not any(KEY in json.loads(line) for _, line in numbered):
             raise UserError(f"{path} was not written by 'art-local bench'; it is left as it is. Name another file by --out.")
         checked(path, numbered)
         results = cls(path, [line for _, line in numbered])

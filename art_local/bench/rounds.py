@@ -81,7 +81,7 @@ class Bench:
             if why.kind == "usage":  # it would be the same in every other run
                 raise UsageError(f"{program.path.name} refuses its command line: {why.sentence}")
             self.note(configuration, progress.round, why, command)
-        elif len(outcome.records) > configuration.records:
+        elif configuration.extra and len(outcome.records) > configuration.records:
             raise UsageError("--extra makes llama-bench measure several settings in one run; name one value of each.")
         else:
             self.clock.note(configuration, outcome.seconds)

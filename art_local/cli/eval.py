@@ -131,6 +131,8 @@ def eval(
         kept = "; the same command with --resume goes on" if measured.written else ", nothing was kept"
         print(f"interrupted{kept}", file=sys.stderr)
         raise typer.Exit(130)
+    if not measured.rows:
+        raise typer.Exit(1)
 
 
 def report(measured: Measured, json: bool) -> None:

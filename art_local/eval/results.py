@@ -26,9 +26,9 @@ class Results:
     def start(cls, path: Path | None, head: dict[str, Any], resume: bool) -> Results:
         """`head`: what was asked for; a run is only gone on with if the same is asked for again."""
         if path is None or not path.exists():
-            results = cls(path, head)
-            results.write()  # better to learn now than after an hour that it cannot be written
-            return results
+            if path:
+                check_writable(path)  # better to learn now than after an hour
+            return cls(path, head)
         if not resume:
             raise UserError(f"{path} is there already; go on with it by --resume, or name another file by --out.")
         found = read(path)
@@ -54,11 +54,6 @@ class Results:
         put(self.path, json.dumps(content, allow_nan=False))
         self.seen = files.fingerprint(self.path)
 
-    def discard(self) -> None:
-        """A run that ended before its first prompt did leaves nothing that the next one would stumble over."""
-        if self.path and files.fingerprint(self.path) == self.seen:
-            self.path.unlink(missing_ok=True)
-
 
 def check_name(path: Path | None) -> None:
     if path is None:
@@ -71,11 +66,22 @@ def check_name(path: Path | None) -> None:
         files.refuse_target(path.with_suffix(suffix), "--out", (), mark)
 
 
+def check_writable(path: Path) -> None:
+    try:
+        files.check(path)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 def put(path: Path, text: str) -> None:
     try:
         files.replace(path, text.encode())
     except OSError as error:
-        raise UserError(f"The results could not be written to {path}: {error.strerror or error}.") from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"The results could not be written to {path}: {error.strerror or error}.")
 
 
 def read(path: Path) -> Results:

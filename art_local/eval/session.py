@@ -104,6 +104,7 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     check_context(request.plan, facts["trained_context"])
     found = chosen_profiles(request, facts["sha256"], say)
     opener, about = prepare(request, model.path, facts["sha256"])
+    fitting = [one for one in found if fits(one, opener.layers, say if request.profile is None else None)]
     source = texts(request.text, say, request.kinds)
     head = {
         "model": {name: facts[name] for name in ("name", "sha256", "architecture", "trained_context")},
@@ -115,15 +116,12 @@ def measure(request: Request, watch: Callable[[Step], None] = lambda step: None,
     interrupted = False
     try:
         evaluation = Evaluation(request.plan, source, results, watch, say)
-        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(found, about["series"], opener.layers, say)])
+        evaluate(evaluation, opener, request.kvs, [*request.settings, *tuned(fitting, about["series"], say)])
         if chosen := policy_settings(request.policies, request.budgets):
             with opener.reference() as decoder:
                 evaluation.run(decoder, "f16", chosen)
     except KeyboardInterrupt:
         interrupted = True
-    finally:
-        if not results.records:
-            results.discard()
     if not results.records:
         return Measured([], results, interrupted)
     rows = summary.rows(results.records)
@@ -171,10 +169,19 @@ def chosen_profiles(request: Request, sha256: str, say: Callable[[str], None]) -
     return [found]
 
 
-def tuned(found: Sequence[Profile], series: str, layers: int, say: Callable[[str], None]) -> list[Setting]:
+def fits(one: Profile, layers: int, say: Callable[[str], None] | None) -> bool:
+    """Where there is nobody to say it to, the profile was asked for by name, and is refused."""
+    if len(one.eps) == layers:
+        return True
+    why = f"The profile of KV type {one.kv} has tolerances for {len(one.eps)} layers, this model has {layers}"
+    if not say:
+        raise UserError(f"{why}.")
+    say(f"{why}: it is left out.")
+    return False
+
+
+def tuned(found: Sequence[Profile], series: str, say: Callable[[str], None]) -> list[Setting]:
     for one in found:
-        if len(one.eps) != layers:
-            raise UserError(f"The profile of KV type {one.kv} has tolerances for {len(one.eps)} layers, this model has {layers}.")
         say(f"KV {one.kv}: {one.describe()}")
         if doubt := one.doubt(series):
             say(doubt)

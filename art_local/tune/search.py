@@ -52,14 +52,13 @@ class Search:
 
     def run(self) -> tuple[Eps, Loss]:
         """The best choice found that meets the target; reading everything if none does."""
-        for eps in self.ladder:
-            self.uniform[eps] = self.measure((eps,) * self.layers)
-            found = self.uniform[eps]
+        for eps in reversed(self.ladder):  # the loosest first: it tells whether there is anything to tune
+            found = self.uniform[eps] = self.measure((eps,) * self.layers)
             self.say(f"eps {eps:g} in all layers: KLD {found.kld:.5f} +- {found.error:.5f}, {found.byte_share:.1%} of the bytes")
-        if all(self.uniform[eps].byte_share >= 1 for eps in self.ladder):
-            raise UserError(
-                "Mode ranked reads everything at this length, whatever its tolerance; tune at a longer --ctx (on a CPU above 4096)."
-            )
+            if len(self.uniform) == 1 and found.byte_share >= 1:
+                raise UserError(
+                    "Mode ranked reads everything at this length, whatever its tolerance; tune at a longer --ctx (on a CPU from 4096 on)."
+                )
         best = self.best_uniform()
         if not self.by_layer:
             return best
