@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hold 'art-local plan' against the truth: memory as our build allocates it, speed as a bench measured it.
 
-    python plan_truth.py memory MODEL ... [--ctx 4k,32k,128k] [--kv f16,q8_0,q4_0] [--preset cuda] [--gpus 2] [--fill]
+    python plan_truth.py memory MODEL ... [--ctx 4k,32k,128k] [--kv f16,q8_0,q4_0] [--preset cuda] [--gpus 2] [--ram GIB] [--fill]
     python plan_truth.py speed RESULTS.jsonl --model MODEL [--gpu H200] [--gpus 2]
 
 MODEL is a file, or the name of a shape such as llama-3.3-70b:Q4_K_S: then a file without data is made for the time of the check.
@@ -18,6 +18,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +33,7 @@ def main() -> int:
     memory.add_argument("--kv", default="f16,q8_0,q4_0")
     memory.add_argument("--preset")
     memory.add_argument("--fill", action="store_true")
+    memory.add_argument("--ram", type=int, metavar="GIB", help="plan for a processor with so much: a mapped file need not fit into it")
     speed.add_argument("results", type=Path)
     speed.add_argument("--model", required=True)
     speed.add_argument("--gpu", help="the card of the results; without it, this machine's")
@@ -80,6 +82,7 @@ def memory_check(chosen: argparse.Namespace) -> Iterator[dict]:
 
     build = presets.built(chosen.preset)
     card, _ = this_machines(gpu=build.name.startswith(("cuda", "metal")))
+    card = replace(card, memory=chosen.ram << 30) if chosen.ram and card.is_processor else card
     settings = [Setting(context, kv, ranked=True) for context in numbers(chosen.ctx, "--ctx", 256) for kv in chosen.kv.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen.models:
