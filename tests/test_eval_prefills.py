@@ -77,11 +77,12 @@ def test_a_damaged_state_is_read_and_written_again(tmp_path: Path, content: byte
     assert found is not None and found.tolist() == [1, 2, 3]
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+def test_a_state_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    kept = Prefills(tmp_path, "model")
+    kept.path([1]).mkdir()
     session = StandIn()
-    with pytest.raises(UserError, match="States cannot be kept as"):
-        read(session, Prefills(tmp_path / "file", "model"), [1])
+    with pytest.raises(UserError, match="could not be read"):
+        read(session, kept, [1])
     assert session.batches == [], "before the prompt is read, not after it"
 
 

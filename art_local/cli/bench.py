@@ -46,7 +46,6 @@ def bench(
 
     Example: art-local bench Qwen3-8B-Q4_K_S.gguf --ctx 32k --kv q8_0,q4_0
     """
-
     from art_local.bench import configuration as plan
     from art_local.bench.model import resolve
     from art_local.bench.session import measure

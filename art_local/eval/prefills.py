@@ -26,7 +26,7 @@ class Prefills:
     about: str
 
     def check(self) -> None:
-        """Better now than after the first prompt."""
+        """Whether they can be kept shows now, not after the first prompt."""
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"--prefills takes a folder; {self.folder} is a file.")
         try:
@@ -35,16 +35,14 @@ class Prefills:
             raise UserError(f"States cannot be kept in {self.folder}: {error.strerror or error}.") from None
 
     def find(self, tokens: Sequence[int]) -> State | None:
-        """A damaged file is as good as none: the prompt is read, and the file written, again. Whether it can be written
-        shows now, not after the prompt."""
+        """A damaged file is as good as none: the prompt is read, and the file written, again."""
         path = self.path(tokens)
+        if not path.exists():
+            return None
         try:
-            if not path.exists():
-                files.check(path)
-                return None
             content = np.fromfile(path, dtype=np.uint8)
         except OSError as error:
-            raise UserError(f"States cannot be kept as {path}: {error.strerror or error}.") from None
+            raise UserError(f"The state {path} could not be read: {error.strerror or error}.") from None
         state = content[CHECKSUM:]
         return state if state.size and content[:CHECKSUM].tobytes() == checksum(state) else None
 
