@@ -195,11 +195,10 @@ class Session:
         if not self.llama.llama_state_seq_set_data(self.context, pointer, state.size, 0):
             raise UserError(f"The state could not be restored: {messages.reason()}")
 
-    def decode(self, tokens: Sequence[int], rows: int | None = None) -> NDArray[np.float32]:
-        """Append tokens to the context, so many rows at once; the logits after the last one."""
-        rows = rows or self.n_batch
-        for start in range(0, len(tokens), rows):
-            part = tokens[start : start + rows]
+    def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append tokens to the context; the logits after the last one."""
+        for start in range(0, len(tokens), self.n_batch):
+            part = tokens[start : start + self.n_batch]
             array = (self.llama.llama_token * len(part))(*part)
             if code := self.llama.llama_decode(self.context, self.llama.llama_batch_get_one(array, len(part))):
                 raise UserError(f"The library could not decode (code {code}): {messages.reason()}")

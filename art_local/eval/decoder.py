@@ -16,8 +16,6 @@ from art_local.library import Session
 
 Logits = NDArray[np.float32]
 Watch = Callable[[int, int], None]  # tokens done, tokens in all
-DECODE_ROWS = 8  # the widest batch that the decode kernels take
-DEEP = 2048  # cells
 
 
 class Reads(Protocol):
@@ -111,14 +109,9 @@ class LibraryDecoder:
         session.clear()
         self.put(EXACT)  # the last, short batch may run the decode kernels
         for done in range(0, len(tokens), session.n_batch):
-            session.decode(tokens[done : done + session.n_batch], self.rows(done))
+            session.decode(tokens[done : done + session.n_batch])
             if watch:
                 watch(min(done + session.n_batch, len(tokens)), len(tokens))
-
-    def rows(self, depth: int) -> int:
-        """Deep in a quantised cache the decode kernels on the CPU read it so much faster that narrow batches win (docs/eval.md)."""
-        narrow = self.session.gpu_layers == 0 and self.session.kv != "f16" and depth >= DEEP
-        return DECODE_ROWS if narrow else self.session.n_batch
 
     def start(self, setting: Setting) -> None:
         assert self.state is not None, "start comes after prefill"
