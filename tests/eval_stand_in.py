@@ -78,6 +78,9 @@ class StandIn:
 
     def start(self, setting: Setting) -> None:
         self.model.length = len(self.prompt)
+        self.put(setting)
+
+    def put(self, setting: Setting) -> None:
         policy = POLICIES[setting.policy or "numpy exact"]
         self.reading = Reading(policy, 1.0 if setting.budget is None else setting.budget, len(self.prompt))
 
@@ -90,6 +93,9 @@ class StandIn:
     def step(self, token: int) -> Array:
         assert self.reading
         return self.model.step(token, self.reading)
+
+    def take_back(self) -> None:
+        self.model.length -= 1
 
     def counters(self) -> Shares:
         assert self.reading

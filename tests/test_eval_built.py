@@ -20,7 +20,7 @@ from art_local.eval.texts import prose
 
 pytestmark = pytest.mark.built
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
-OPTIONS = "--kv q8_0 --modes ranked --eps 0 --force 10 --evict 16+64 --positions 8 --greedy 0 --depths 30 --threads 1".split()
+OPTIONS = "--kv q8_0 --modes ranked --eps 0 --force 10 --evict 16+64 --alone --positions 8 --greedy 0 --depths 30 --threads 1".split()
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,17 @@ def test_what_the_cache_no_longer_holds_is_noticed_in_every_metric(measured: dic
     assert evicted["asked"]["perplexity_ratio"]["value"] > 1.02
 
 
+def test_a_step_alone_is_decoded_over_what_exact_wrote(measured: dict[str, dict[str, Any]]) -> None:
+    assert measured["ranked eps 0, each step alone"]["text"]["kld_max"] == 0.0
+    along, alone = (
+        next(record for record in measured["records"] if record["kind"] == "text" and record["setting"]["label"] == label)  # type: ignore[attr-defined]
+        for label in ("ranked force 0.1", "ranked force 0.1, each step alone")
+    )
+    assert alone["comparison"]["kld"][0] == along["comparison"]["kld"][0], "nothing came before the first step"
+    assert alone["comparison"]["kld"][1:] != along["comparison"]["kld"][1:] and min(alone["comparison"]["kld"]) > 0
+    assert abs(alone["read_share"] - along["read_share"]) < 0.05
+
+
 def test_eviction_composes_with_every_mode(measured: dict[str, dict[str, Any]]) -> None:
     """Early termination on top of an evicted cache: what ranked with eps 0 decodes there is what exact decodes there."""
     exact, ranked = (measured[f"{mode} after eviction 16+64"] for mode in ("exact", "ranked eps 0"))
@@ -132,7 +143,7 @@ with Session(load(presets.built("cpu")), Path(sys.argv[1]), 512, "f16", threads=
     decoder = ReferenceDecoder(library, transformer.read(Path(sys.argv[1])))
     tokens = decoder.tokens(prose(5, 60))[:229]
     decoder.prefill(tokens[:224])
-    exact = exact_logits(library, tokens, 4, EXACT)
+    exact = exact_logits(library, tokens, 4)
     settings = [Setting(policy="numpy exact"), Setting(policy="worst tiles (test)", budget=0.3)]
     for outcome in along_text(decoder, tokens, 4, 0, settings, exact):
         print(max(outcome.comparison.kld))

@@ -15,7 +15,8 @@ from eval_stand_in import StandIn, spoken
 from art_local.cli import app
 from art_local.errors import UserError
 from art_local.eval import options, picture, session, summary
-from art_local.eval.decoding import first_difference
+from art_local.eval.decoding import along_text, first_difference
+from art_local.eval.metrics import Comparison
 from art_local.eval.plan import Plan
 from art_local.eval.results import Results, check_name, read
 from art_local.eval.run import Evaluation, Step, evaluate
@@ -314,10 +315,37 @@ def test_fewer_texts_than_were_asked_for_are_said_and_read_once() -> None:
     assert "the last 4 of 1 text(s)" in summary.markdown(results.head, results.records, "", [])
 
 
+def test_a_step_alone_goes_on_from_what_exact_left() -> None:
+    decoder, tokens = StandIn(), StandIn().tokens(SPOKEN[0].content)[:120]
+    window = Setting(policy="sink and window", budget=0.2)
+    decoder.prefill(tokens[:-7])
+    exact, alone = along_text(decoder, tokens, 6, 4, [EXACT, replace(window, alone=True)])
+    assert (exact.greedy, alone.greedy) == (4, 0) and len(alone.comparison.kld) == 6
+    for number, loss in enumerate(alone.comparison.kld):
+        decoder.start(EXACT)
+        for token in tokens[-7 : -7 + number]:
+            decoder.step(token)
+        decoder.put(window)
+        other, found = Comparison(), decoder.step(tokens[-7 + number])
+        decoder.start(EXACT)
+        right = [decoder.step(token) for token in tokens[-7 : -6 + number]][-1]
+        other.add(right, found, tokens[-6 + number])
+        assert loss == other.kld[0] > 0, number
+
+
+def test_only_texts_are_measured_step_by_step() -> None:
+    plan = Plan(420, positions=4, texts=1, greedy=0, needle_lengths=(900,), needle_depths=(0.5,), scale=False)
+    alone = Setting(policy="sink and window", budget=0.2, alone=True)
+    results = evaluated(None, StandIn(), plan, (EXACT, alone))
+    measured = [(record["kind"], record["setting"]["alone"]) for record in results.records]
+    assert measured == [("text", False), ("text", True), ("needle", False)]
+    assert alone.label == "sink and window 20%, each step alone"
+
+
 def test_settings_are_named_apart() -> None:
-    chosen = settings(("exact", "ranked", "stability"), (0.01, 0.02), (16, 256), (0.25,))
+    chosen = settings(("exact", "ranked", "stability"), (0.01, 0.02), (16, 256), (0.25,), alone=True)
     labels = [one.label for one in chosen]
-    assert labels[0] == "exact" and len(set(labels)) == len(labels) == 10
+    assert labels[0] == "exact" and len(set(labels)) == len(labels) == 14
     assert "ranked eps 0.01" in labels and "stability tau 1e-07 phi 0.001" in labels and "exact after eviction 16+256" in labels
     assert {one.where for one in chosen} == {"kernel"}
     assert [one.label for one in policy_settings(("oracle",), (0.1, 0.25))] == ["numpy exact", "oracle 10%", "oracle 25%"]

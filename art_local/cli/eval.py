@@ -57,6 +57,9 @@ def eval(
         str | None, typer.Option(help="Also after eviction of all but so many oldest and newest cells, such as 16+2048.")
     ] = None,
     force: Annotated[str | None, typer.Option(help="For tests: ranked with fixed shares instead of its stop rule, in percent.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Also each step of a text over the cache that exact wrote, where losses do not add up.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
     scale: Annotated[
         bool, typer.Option("--scale/--no-scale", help="Also hold the quantised cache against f16: one more prefill a text.")
@@ -105,6 +108,7 @@ def eval(
         configuration.tolerances(eps) if eps else (),
         options.evicted(evict) if evict else None,
         options.forced(force) if force else (),
+        alone,
     )
     request = Request(
         model,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art_local import art
+from art_local.errors import UserError
 from art_local.eval.prefills import Prefills
 from art_local.eval.setting import EXACT, Setting
 from art_local.library import Session
@@ -60,8 +61,14 @@ class Decoder(Protocol):
     def start(self, setting: Setting) -> None:
         """Back to the state after the prefill; what follows is decoded under this setting, counted from zero."""
 
+    def put(self, setting: Setting) -> None:
+        """Another setting over the cache as it is, counted from zero."""
+
     def step(self, token: int) -> Logits:
         """One token through the decode kernels: never a batch, since prompt-sized batches do not run them."""
+
+    def take_back(self) -> None:
+        """Forget the token that was decoded last."""
 
     def counters(self) -> Reads | None: ...
 
@@ -80,6 +87,7 @@ class LibraryDecoder:
     state: NDArray[np.uint8] | None = None
     length: int = 0
     cut: int = field(default=0, init=False)  # cells that were evicted since the prefill
+    steps: int = field(default=0, init=False)  # tokens decoded since then
 
     def tokens(self, text: str, start: bool = True) -> list[int]:
         return self.session.tokens(text, start)
@@ -115,6 +123,7 @@ class LibraryDecoder:
 
     def start(self, setting: Setting) -> None:
         assert self.state is not None, "start comes after prefill"
+        self.steps = 0
         # forgetting what was decoded since leaves the cells of the prefill as they are: cheaper than bringing them back
         if self.cut or not self.session.forget(self.length):
             self.session.restore(self.state)
@@ -122,7 +131,6 @@ class LibraryDecoder:
         if setting.evict:
             self.evict(*setting.evict)
         self.put(setting)
-        art.reset_counters(self.session.llama, self.session.context)
 
     def evict(self, sink: int, window: int) -> None:
         """What StreamingLLM keeps, by the cache's own operation; positions stay as they were."""
@@ -134,9 +142,16 @@ class LibraryDecoder:
         llama, context = self.session.llama, self.session.context
         art.apply(llama, context, setting.params)
         art.apply_layer_eps(llama, context, setting.layer_eps)
+        art.reset_counters(llama, context)
 
     def step(self, token: int) -> Logits:
+        self.steps += 1
         return self.session.decode([token])
+
+    def take_back(self) -> None:
+        self.steps -= 1
+        if not self.session.forget(self.length + self.steps):
+            raise UserError("This model's memory cannot take back a token: steps cannot be measured alone.")
 
     def counters(self) -> Reads | None:
         counted = art.counters(self.session.llama, self.session.context)

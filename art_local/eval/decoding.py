@@ -11,7 +11,7 @@ import numpy as np
 
 from art_local.eval.decoder import Decoder, Logits, Reads
 from art_local.eval.metrics import Comparison
-from art_local.eval.setting import Setting
+from art_local.eval.setting import EXACT, Setting
 from art_local.eval.tasks.prompt import Task
 
 Say = Callable[[str], None]
@@ -48,23 +48,37 @@ def along_text(
     free: list[int] | None = None
     for setting in settings:
         begin = time.monotonic()
-        decoder.start(setting)
-        comparison, seen = Comparison(), []
-        for number, token in enumerate(forced):
-            logits = decoder.step(token)
-            if baseline is None:
-                seen.append(logits)
-            comparison.add(logits if baseline is None else baseline[number], logits, following[number])
+        logits = (each_alone if setting.alone else one_by_one)(decoder, forced, setting)
         counters = decoder.counters()
-        baseline = seen if baseline is None else baseline
-        chosen = freely(decoder, setting, forced[0], greedy)
+        baseline = logits if baseline is None else baseline
+        comparison = Comparison()
+        for compared in zip(baseline, logits, following, strict=True):
+            comparison.add(*compared)
+        count = 0 if setting.alone else greedy  # free tokens go on from what the setting itself wrote
+        chosen = freely(decoder, setting, forced[0], count)
         free = chosen if free is None else free
-        yield Outcome(setting, comparison, first_difference(free, chosen), greedy, time.monotonic() - begin, counters)
+        yield Outcome(setting, comparison, first_difference(free, chosen), count, time.monotonic() - begin, counters)
 
 
-def exact_logits(decoder: Decoder, tokens: Sequence[int], positions: int, setting: Setting) -> list[Logits]:
+def one_by_one(decoder: Decoder, forced: Sequence[int], setting: Setting) -> list[Logits]:
     decoder.start(setting)
-    return [decoder.step(token) for token in tokens[-positions - 1 : -1]]
+    return [decoder.step(token) for token in forced]
+
+
+def each_alone(decoder: Decoder, forced: Sequence[int], setting: Setting) -> list[Logits]:
+    """From the last step back to the first, each over what `exact` wrote before it."""
+    one_by_one(decoder, forced, EXACT)
+    decoder.put(setting)
+    found = []
+    for token in reversed(forced):
+        decoder.take_back()
+        found.append(decoder.step(token))
+        decoder.take_back()
+    return found[::-1]
+
+
+def exact_logits(decoder: Decoder, tokens: Sequence[int], positions: int) -> list[Logits]:
+    return one_by_one(decoder, tokens[-positions - 1 : -1], EXACT)
 
 
 def freely(decoder: Decoder, setting: Setting, token: int, count: int) -> list[int]:

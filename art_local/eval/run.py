@@ -44,7 +44,8 @@ class Evaluation:
         ]
         self.total += len(prompts) * len(settings)
         for one in prompts:
-            missing = [setting for setting in settings if not self.results.has(one.name, kv, setting.label)]
+            fitting = [setting for setting in settings if isinstance(one, TextPrompt) or not setting.alone]
+            missing = [setting for setting in fitting if not self.results.has(one.name, kv, setting.label)]
             self.done += len(settings) - len(missing)
             scaled = self.is_to_scale(one.name, kv)
             if missing or scaled:
@@ -97,7 +98,7 @@ class Evaluation:
         self.total += len(prompts)
         for one in prompts:
             decoder.prefill(one.tokens[: -self.plan.positions - 1], self.reading(one.name, SCALE))
-            self.scale[one.name] = exact_logits(decoder, one.tokens, self.plan.positions, EXACT)
+            self.scale[one.name] = exact_logits(decoder, one.tokens, self.plan.positions)
             self.done += 1
 
     def has_scale(self, name: str, kv: str) -> bool:

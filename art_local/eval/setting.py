@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from art_local.art import ArtParams
@@ -19,9 +19,14 @@ class Setting:
     policy: str | None = None  # of art_local.eval.policies
     budget: float | None = None  # share of the cells that the policy reads
     kv: str | None = None  # the one type of cache that it was made for
+    alone: bool = False  # every step over the cache that `exact` wrote: losses do not add up along the text
 
     @property
     def label(self) -> str:
+        return self.words + (", each step alone" if self.alone else "")
+
+    @property
+    def words(self) -> str:
         if self.name:
             return self.name
         if self.policy:
@@ -43,6 +48,7 @@ class Setting:
             "layer_eps": list(self.layer_eps),
             "policy": self.policy,
             "budget": self.budget,
+            "alone": self.alone,
         }
 
 
@@ -51,7 +57,11 @@ PUBLISHED = ArtParams(mode="stability", tau=1e-7, phi=1e-3, patience=5)  # arXiv
 
 
 def settings(
-    modes: tuple[str, ...], eps: tuple[float, ...] = (), evict: tuple[int, int] | None = None, force: tuple[float, ...] = ()
+    modes: tuple[str, ...],
+    eps: tuple[float, ...] = (),
+    evict: tuple[int, int] | None = None,
+    force: tuple[float, ...] = (),
+    alone: bool = False,
 ) -> list[Setting]:
     """`exact` is what all is compared with: it comes first, and once."""
     chosen = [EXACT]
@@ -63,4 +73,5 @@ def settings(
             chosen += [Setting(PUBLISHED)]
         elif mode == "off":
             chosen += [Setting(ArtParams(mode="off"))]
-    return chosen + ([Setting(one.params, evict) for one in chosen] if evict else [])
+    evicted = [Setting(one.params, evict) for one in chosen] if evict else []
+    return chosen + evicted + ([replace(one, alone=True) for one in chosen[1:]] if alone else [])

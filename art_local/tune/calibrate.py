@@ -50,7 +50,7 @@ class Calibration:
         begun = cls(decoder, positions, [])
         for text in found:
             decoder.prefill(text.tokens[: -positions - 1])
-            begun.stretches.append(Stretch(text, decoder.keep(), exact_logits(decoder, text.tokens, positions, EXACT)))
+            begun.stretches.append(Stretch(text, decoder.keep(), exact_logits(decoder, text.tokens, positions)))
         begun.rounding = begun.loss(Setting(ArtParams(mode="off"))).measured
         return begun
 
