@@ -179,6 +179,13 @@ class Session:
         """Drop positions from `start` up to `end` (-1: all that follow); False where the model's memory cannot do it."""
         return bool(self.llama.llama_memory_seq_rm(self.llama.llama_get_memory(self.context), 0, start, end))
 
+    def can_forget(self) -> bool:
+        """Whether a token can be taken back, tried on two that are forgotten again."""
+        self.decode([0, 0])
+        forgot = self.forget(1)
+        self.clear()
+        return forgot
+
     def save(self) -> NDArray[np.uint8]:
         """All that was decoded so far, as `restore` takes it."""
         size = self.llama.llama_state_seq_get_size(self.context, 0)

@@ -79,10 +79,10 @@ def test_what_the_cache_no_longer_holds_is_noticed_in_every_metric(measured: dic
 
 
 def test_a_step_alone_is_decoded_over_what_exact_wrote(measured: dict[str, dict[str, Any]]) -> None:
-    assert measured["ranked eps 0, each step alone"]["text"]["kld_max"] == 0.0
+    assert measured["ranked eps 0, each token alone"]["text"]["kld_max"] == 0.0
     along, alone = (
         next(record for record in measured["records"] if record["kind"] == "text" and record["setting"]["label"] == label)  # type: ignore[attr-defined]
-        for label in ("ranked force 0.1", "ranked force 0.1, each step alone")
+        for label in ("ranked force 0.1", "ranked force 0.1, each token alone")
     )
     assert alone["comparison"]["kld"][0] == along["comparison"]["kld"][0], "nothing came before the first step"
     assert alone["comparison"]["kld"][1:] != along["comparison"]["kld"][1:] and min(alone["comparison"]["kld"]) > 0
@@ -125,6 +125,22 @@ def test_tuning_keeps_the_states_that_an_evaluation_finds(patched: Preset, demo:
     after = states("tune", "--ladder", "0,0.4", "--out", str(tmp_path / "p.json"))
     assert len(after) == 2 and (tmp_path / "p.json").exists()
     assert states("eval", "--no-scale", "--modes", "ranked", "--greedy", "0") == after
+
+
+FORGETFUL = """
+import sys
+from art_local.cli import app
+from art_local.library import Session
+Session.forget = lambda self, *range: False  # as a recurrent model's memory answers
+sys.exit(app.main())
+"""
+
+
+def test_a_memory_that_takes_nothing_back_is_found_out_at_once(patched: Preset, demo: Path, tmp_path: Path) -> None:
+    words = f"eval {demo} --ctx 352 --alone --preset cpu --threads 1 --out {tmp_path / 'r.json'}"
+    done = subprocess.run([sys.executable, "-c", FORGETFUL, *words.split()], capture_output=True, text=True, cwd=checkout.ROOT)
+    assert done.returncode == 1 and done.stderr == "error: This model's memory cannot take back a token: --alone is not for it.\n"
+    assert not (tmp_path / "r.json").exists()
 
 
 REFERENCE = """

@@ -339,7 +339,7 @@ def test_only_texts_are_measured_step_by_step() -> None:
     results = evaluated(None, StandIn(), plan, (EXACT, alone))
     measured = [(record["kind"], record["setting"]["alone"]) for record in results.records]
     assert measured == [("text", False), ("text", True), ("needle", False)]
-    assert alone.label == "sink and window 20%, each step alone"
+    assert alone.label == "sink and window 20%, each token alone"
 
 
 def test_settings_are_named_apart() -> None:
@@ -362,6 +362,8 @@ def test_options_explain_themselves() -> None:
         lambda: options.families("multi"),
         lambda: options.named_policies("nothing"),
         lambda: options.evicted("2048"),
+        lambda: options.check_alone(0, settings(("ranked",), alone=True)),
+        lambda: options.check_alone(1, settings(("exact",), alone=True)),
         lambda: check_context(Plan(8000), 4096),
         lambda: check_context(Plan(64, positions=64), None),
     ):

@@ -59,3 +59,19 @@ def test_what_a_context_cannot_run_is_refused(patched: Preset, demo: Path, argum
     done = run(patched, "llama-completion", demo, *arguments)
     said = done.stdout + done.stderr
     assert done.returncode != 0 and ("art mode" in said or "early termination" in said or "window" in said), said[-600:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (("--art-eps", "0.2"), "--art-eps has no effect without mode ranked"),
+        (("--art", "ranked", "--art-eps", "0.2", "--art-layer-eps", ",".join(["0.1"] * 30)), "every layer has an eps of its own"),
+        (("--art", "ranked", "--art-dense-layers", "99"), "leaves all 30 layers exact"),
+        (("--art", "ranked", "--art-eps", "0.2"), None),
+    ],
+)
+def test_what_has_no_effect_is_said(patched: Preset, demo: Path, arguments: tuple[str, ...], warning: str | None) -> None:
+    done = run(patched, "llama-completion", demo, *arguments)
+    said = [line for line in done.stderr.splitlines() if " W art: " in line]
+    assert done.returncode == 0 and len(said) == (warning is not None), said
+    assert not warning or warning in said[0]

@@ -99,7 +99,7 @@ def speed(results: Sequence[Result]) -> str:
 
 
 def prefill(results: Sequence[Result]) -> str:
-    words = "Modes change decoding alone; what they cost here is the upkeep of summaries."
+    words = "Modes are made for decoding. Here they cost the upkeep of summaries; on a CPU they also read a quantized cache faster."
     charts = [(kv, speed_over_depth(only(results, kv), "pp")) for kv in kinds(results)]
     drawn = [(f"KV {kv}", line_chart(series, DEPTH, "tokens/s", f"reading a prompt, KV {kv}")) for kv, series in charts]
     return section("Reading a prompt", words, drawn)

@@ -58,7 +58,7 @@ def eval(
     ] = None,
     force: Annotated[str | None, typer.Option(help="For tests: ranked with fixed shares instead of its stop rule, in percent.")] = None,
     alone: Annotated[
-        bool, typer.Option("--alone", help="Also each step of a text over the cache that exact wrote, where losses do not add up.")
+        bool, typer.Option("--alone", help="The modes also token by token over the cache that exact wrote, where losses do not add up.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
     scale: Annotated[
@@ -110,6 +110,8 @@ def eval(
         options.forced(force) if force else (),
         alone,
     )
+    if alone:
+        options.check_alone(texts, chosen)
     request = Request(
         model,
         plan,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from art_local import art
-from art_local.errors import UserError
 from art_local.eval.prefills import Prefills
 from art_local.eval.setting import EXACT, Setting
 from art_local.library import Session
@@ -61,16 +60,19 @@ class Decoder(Protocol):
     def start(self, setting: Setting) -> None:
         """Back to the state after the prefill; what follows is decoded under this setting, counted from zero."""
 
-    def put(self, setting: Setting) -> None:
-        """Another setting over the cache as it is, counted from zero."""
-
     def step(self, token: int) -> Logits:
         """One token through the decode kernels: never a batch, since prompt-sized batches do not run them."""
 
+    def counters(self) -> Reads | None: ...
+
+
+@runtime_checkable
+class RetracingDecoder(Decoder, Protocol):
+    def put(self, setting: Setting) -> None:
+        """Another setting over the cache as it is, counted from zero."""
+
     def take_back(self) -> None:
         """Forget the token that was decoded last."""
-
-    def counters(self) -> Reads | None: ...
 
 
 class KeepingDecoder(Decoder, Protocol):
@@ -150,8 +152,7 @@ class LibraryDecoder:
 
     def take_back(self) -> None:
         self.steps -= 1
-        if not self.session.forget(self.length + self.steps):
-            raise UserError("This model's memory cannot take back a token: steps cannot be measured alone.")
+        self.session.forget(self.length + self.steps)
 
     def counters(self) -> Reads | None:
         counted = art.counters(self.session.llama, self.session.context)

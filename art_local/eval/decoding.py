@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from art_local.eval.decoder import Decoder, Logits, Reads
+from art_local.eval.decoder import Decoder, Logits, Reads, RetracingDecoder
 from art_local.eval.metrics import Comparison
 from art_local.eval.setting import EXACT, Setting
 from art_local.eval.tasks.prompt import Task
@@ -48,37 +48,41 @@ def along_text(
     free: list[int] | None = None
     for setting in settings:
         begin = time.monotonic()
-        logits = (each_alone if setting.alone else one_by_one)(decoder, forced, setting)
+        comparison, seen = Comparison(), []
+        for number, logits in (each_alone if setting.alone else one_by_one)(decoder, forced, setting):
+            if baseline is None:
+                seen.append(logits)
+            comparison.add((seen if baseline is None else baseline)[number], logits, following[number])
+        if setting.alone:
+            comparison.reverse()
         counters = decoder.counters()
-        baseline = logits if baseline is None else baseline
-        comparison = Comparison()
-        for compared in zip(baseline, logits, following, strict=True):
-            comparison.add(*compared)
+        baseline = seen if baseline is None else baseline
         count = 0 if setting.alone else greedy  # free tokens go on from what the setting itself wrote
         chosen = freely(decoder, setting, forced[0], count)
         free = chosen if free is None else free
         yield Outcome(setting, comparison, first_difference(free, chosen), count, time.monotonic() - begin, counters)
 
 
-def one_by_one(decoder: Decoder, forced: Sequence[int], setting: Setting) -> list[Logits]:
+def one_by_one(decoder: Decoder, forced: Sequence[int], setting: Setting) -> Iterator[tuple[int, Logits]]:
     decoder.start(setting)
-    return [decoder.step(token) for token in forced]
+    for number, token in enumerate(forced):
+        yield number, decoder.step(token)
 
 
-def each_alone(decoder: Decoder, forced: Sequence[int], setting: Setting) -> list[Logits]:
+def each_alone(decoder: Decoder, forced: Sequence[int], setting: Setting) -> Iterator[tuple[int, Logits]]:
     """From the last step back to the first, each over what `exact` wrote before it."""
-    one_by_one(decoder, forced, EXACT)
+    assert isinstance(decoder, RetracingDecoder), "options and session see to it"
+    for _ in one_by_one(decoder, forced, EXACT):
+        pass
     decoder.put(setting)
-    found = []
-    for token in reversed(forced):
+    for number, token in reversed(list(enumerate(forced))):
         decoder.take_back()
-        found.append(decoder.step(token))
+        yield number, decoder.step(token)
         decoder.take_back()
-    return found[::-1]
 
 
 def exact_logits(decoder: Decoder, tokens: Sequence[int], positions: int) -> list[Logits]:
-    return one_by_one(decoder, tokens[-positions - 1 : -1], EXACT)
+    return [logits for _, logits in one_by_one(decoder, tokens[-positions - 1 : -1], EXACT)]
 
 
 def freely(decoder: Decoder, setting: Setting, token: int, count: int) -> list[int]:

@@ -47,6 +47,10 @@ class Comparison:
         for name in ("kld", "nll", "nll_exact", "same_top"):
             getattr(self, name).extend(getattr(other, name))
 
+    def reverse(self) -> None:
+        for name in ("kld", "nll", "nll_exact", "same_top"):
+            getattr(self, name).reverse()
+
     def __len__(self) -> int:
         return len(self.kld)
 

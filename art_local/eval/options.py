@@ -9,6 +9,7 @@ from art_local.bench.configuration import numbers
 from art_local.errors import UsageError
 from art_local.eval.plan import RESERVE, Plan
 from art_local.eval.policies import POLICIES
+from art_local.eval.setting import Setting
 from art_local.eval.tasks import FAMILIES, facts
 from art_local.eval.texts import KINDS
 
@@ -33,6 +34,11 @@ def plan(
     if not (texts or grid or chosen_families or documents):
         raise UsageError("There is nothing to measure: no texts, no needles, no tasks, no documents.")
     return Plan(ctx, positions, texts, greedy, grid, percents(depths, "--depths"), chosen_families, samples, documents, seed, scale)
+
+
+def check_alone(texts: int, settings: Sequence[Setting]) -> None:
+    if not texts or not any(setting.alone for setting in settings):
+        raise UsageError("--alone takes the steps of texts under a mode other than exact: it needs --texts and such a --modes.")
 
 
 def check_documents(folder: Path | None, ctx: int, samples: int) -> None:

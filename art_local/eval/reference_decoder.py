@@ -46,13 +46,10 @@ class ReferenceDecoder:
         self.prompt, self.observed, self.bounds = list(tokens), {}, {}
 
     def start(self, setting: Setting) -> None:
-        self.transformer.length = len(self.prompt)
-        self.put(setting)
-
-    def put(self, setting: Setting) -> None:
         if setting.policy not in POLICIES:
             raise UserError(f"The numpy reference knows no policy '{setting.policy}'.")
         policy = POLICIES[setting.policy]
+        self.transformer.length = len(self.prompt)
         if policy.watches_prompt and not self.observed:
             self.observe()
         budget = 1.0 if setting.budget is None else setting.budget
@@ -74,9 +71,6 @@ class ReferenceDecoder:
     def step(self, token: int) -> Logits:
         assert self.reading is not None
         return self.transformer.step(token, self.reading)
-
-    def take_back(self) -> None:
-        self.transformer.length -= 1
 
     def counters(self) -> Shares:
         assert self.reading is not None

@@ -142,6 +142,8 @@ def prepare(request: Request, model: Path, sha256: str) -> tuple[Opener, dict[st
     gpu = build.name.startswith(("cuda", "metal"))
     with Session(llama, model, 256, request.kvs[0], gpu_layers=999 if gpu else 0) as session:
         able, layers = art.modes(llama, session.context), art.layers(llama, session.context)
+        if any(setting.alone for setting in request.settings) and not session.can_forget():
+            raise UserError("This model's memory cannot take back a token: --alone is not for it.")
     opener = Opener(llama, model, context, gpu, threads, decoded, layers)
     for setting in request.settings:
         if setting.params.mode not in able:

@@ -19,11 +19,11 @@ class Setting:
     policy: str | None = None  # of art_local.eval.policies
     budget: float | None = None  # share of the cells that the policy reads
     kv: str | None = None  # the one type of cache that it was made for
-    alone: bool = False  # every step over the cache that `exact` wrote: losses do not add up along the text
+    alone: bool = False  # every token over the cache that `exact` wrote: losses do not add up along the text
 
     @property
     def label(self) -> str:
-        return self.words + (", each step alone" if self.alone else "")
+        return self.words + (", each token alone" if self.alone else "")
 
     @property
     def words(self) -> str:
