@@ -333,6 +333,8 @@ def test_cpu_backend_does_what_the_reference_does(tmp_path, mode):
     near = 1e-2 if mode == "ranked" else 1e-3
     n = left_out = 0
     for case, arrays in dumped(dump):
+        if int(case["n_query"]) > 8:
+            continue  # a prompt, which no mode takes
         expected, (read, visible, keys_only), out, counters = same_case(case, arrays)
         assert counters[1] == visible, case
         assert abs(counters[0] - read) <= 0.01 * visible, (case, counters[0], read)
