@@ -15,13 +15,14 @@ MIN_TILES = 16  # of a strand
 CONTRASTS = 3  # between groups of cells, in a record
 TEMPER = 0.5  # of estimates, where rows compete
 WORTH = 4  # values are read for sure of a tile with that many times the share of an average tile of a last run
+POWER = 1.5  # of the scores, for the chances of a sample
 REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
 
 
 @dataclass(frozen=True)
 class Params:
     mode: str = "ranked"
-    eps: float = 0.05
+    eps: float = 0.07
     tau: float = 1e-7
     phi: float = 1e-3
     patience: int = 5
@@ -267,10 +268,16 @@ def estimate(head, records, tiles):
     return e
 
 
-def sampled(n):
-    """Of n things in order, how many stand for all, and which."""
-    few = max(min(n, 1), n // 32)
-    return [(2 * i + 1) * n // (2 * few) for i in range(few)]
+def sampled(score):
+    """Of tiles in the order of their scores, the few that stand for all, and for how many each. Their chances are laid end to end,
+    and at even steps along them one is taken."""
+    if not len(score):
+        return [], []
+    chance = np.exp(POWER * (score - score[0]))
+    step = chance.sum() / max(1, len(score) // 16)
+    hits = np.ceil(np.cumsum(chance) / step - 0.5)  # of the steps, how many lie before the end of each
+    picks = np.flatnonzero(np.diff(hits, prepend=0))
+    return picks, np.maximum(1, step / chance[picks])
 
 
 def eps_run(eps, size, cells):
@@ -279,10 +286,10 @@ def eps_run(eps, size, cells):
 
 def factor(share, stands_for, limit, due):
     """How often a tile counts whose keys were read, 0 if its values are not; and what is due after it."""
-    average = limit / JUDGE
-    if stands_for > 1 and share > average:  # a find, not a specimen
-        stands_for = max(1.0, stands_for * average / share)
-    chance = stands_for * share / (WORTH * average)
+    worth = WORTH * limit / JUDGE
+    if stands_for > 1 and share > worth:  # a find, not a specimen
+        stands_for = max(1.0, stands_for * worth / share)
+    chance = stands_for * share / worth
     if chance >= 1:
         return stands_for, due
     due += chance
@@ -298,19 +305,19 @@ class Walk:
         self.found = State(head.rows, 0)  # the mass of all tiles of the runs, values read or not
         self.due = 0.5
 
-    def read(self, tiles, stands_for=1.0):
+    def read(self, tiles, stands_for=None):
         """The keys, then the values that are worth it. Returns the largest share of the known mass that the tiles have for a row."""
         keys = [self.head.keys(tile) for tile in tiles]
         last = State(self.head.rows, 0)
         for m, p in keys:
             last.add(m, p.sum(1), last.o)
-        if stands_for == 1:
+        if stands_for is None:
             self.found.add(last.m, last.l, last.o)
         m = np.maximum(last.m, np.maximum(self.found.m, self.known.m))
         mass = self.known.mass(m) + self.strands * self.found.mass(m)
-        for tile, (top, p) in zip(tiles, keys, strict=True):
+        for tile, (top, p), many in zip(tiles, keys, np.ones(len(tiles)) if stands_for is None else stands_for, strict=True):
             share = largest_share(p.sum(1) * np.exp(top - finite(m)), mass)
-            times, self.due = factor(share, stands_for, self.limit, self.due)
+            times, self.due = factor(share, many, self.limit, self.due)
             if times > 0:
                 self.head.values(tile, top, times * p, self.state)
             else:
@@ -346,7 +353,8 @@ def ranked(head, params, records, strands=None):
     states = [base]
     for strand in range(strands):
         mine, its_score = candidates[strand::strands], score[strand::strands]
-        order = mine[np.argsort(-its_score, kind="stable")]
+        ranking = np.argsort(-its_score, kind="stable")
+        order = mine[ranking]
         walk = Walk(head, known, strands, eps_run(params.eps, head.size, len(head.k)))
         done, run = 0, JUDGE // strands
         while done < len(order):
@@ -354,8 +362,7 @@ def ranked(head, params, records, strands=None):
             done += run
             if gain < walk.limit:
                 break
-        rest = order[done:]
-        if picks := sampled(len(rest)):
-            walk.read(rest[picks], len(rest) / len(picks))
+        picks, stand_for = sampled(its_score[ranking][done:])
+        walk.read(order[done:][picks], stand_for)
         states.append(walk.state)
     return states

@@ -215,9 +215,21 @@ def test_values_that_are_left_out_are_made_up_for(rng):
     assert total == pytest.approx(shares.sum(), abs=surely)
 
 
+def test_a_sample_counts_for_the_chances_that_it_was_drawn_from(rng):
+    """What was drawn stands for all: the times that it counts make up for its chance, whatever the scores are."""
+    score = -np.sort(rng.exponential(2, 3000))
+    picks, times = reference.sampled(score)
+    assert len(picks) <= len(score) // 16 and np.all(np.diff(picks) > 0) and np.all(times >= 1)
+    chance = np.exp(reference.POWER * score)
+    assert (chance[picks] * times).sum() == pytest.approx(chance.sum(), rel=0.01)
+    thirds = [np.searchsorted(picks, end) for end in (1000, 2000, 3000)]
+    assert thirds[0] > 2 * (thirds[1] - thirds[0]) > 4 * (thirds[2] - thirds[1]), "what promises more is drawn more often"
+    assert reference.sampled(score[:0])[0] == [] and list(reference.sampled(score[:5])[0]) != []
+
+
 def test_a_find_in_the_sample_does_not_stand_for_the_rest():
-    average = 0.1 / reference.JUDGE
-    few = [reference.factor(share * average, 30.0, 0.1, 0.0)[0] for share in (0.5, 1, 3, 100)]
+    surely = reference.WORTH * 0.1 / reference.JUDGE
+    few = [reference.factor(share * surely, 30.0, 0.1, 0.0)[0] for share in (0.5, 1, 3, 100)]
     assert few == pytest.approx([30, 30, 10, 1])
 
 
@@ -242,7 +254,7 @@ def signed_error(rng, params=LOOSE):
 
 def test_a_sample_stands_for_the_rest(rng, monkeypatch):
     _, error_with = signed_error(np.random.default_rng(1), Params(eps=0.25))
-    monkeypatch.setattr(reference, "sampled", lambda n: [])
+    monkeypatch.setattr(reference, "sampled", lambda score: (np.array([], int), []))
     _, error_without = signed_error(np.random.default_rng(1), Params(eps=0.25))
     assert abs(error_with) < abs(error_without) / 4, (error_with, error_without)
 
