@@ -265,6 +265,19 @@ def test_threads_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyP
     assert Session(None, Path("m.gguf"), 256).threads == 3  # type: ignore[arg-type]
 
 
+def test_tasks_are_drawn_beside_each_other() -> None:
+    families = ("variable tracking", "common words & more")
+    settings = [(f"ranked eps {number}", dict.fromkeys(families, number / 10)) for number in range(10)]
+    drawn = picture.draw("tasks", [Row("q8_0", label, "kernel", None, None, None, None, scores=scores) for label, scores in settings], {})
+    marks = list(ElementTree.fromstring(drawn).iter())
+    width, height = map(float, marks[0].attrib["viewBox"].split()[2:])
+    titles = [mark.text for mark in marks if mark.tag.endswith("title")]
+    assert sorted(filter(None, titles)) == sorted(f"{family}: {number * 10}%" for family in families for number in range(10))
+    for box in (mark for mark in marks if mark.tag.endswith("rect")):
+        x, y, wide, tall = (float(box.get(name, 0)) for name in ("x", "y", "width", "height"))
+        assert x + wide <= width and y + tall <= height
+
+
 def test_an_empty_summary_is_still_a_picture() -> None:
     ElementTree.fromstring(picture.draw("nothing yet", [], {}))
 

@@ -49,6 +49,7 @@ def draw(title: str, rows: list[Row], scale: dict[str, Quality]) -> str:
     canvas.text(30, 34, title, 18, bold=True)
     top = loss_against_bytes(canvas, 60, rows, scale)
     top = needle_maps(canvas, top, rows)
+    top = task_maps(canvas, top, rows)
     canvas.height = heads(canvas, top, rows)
     return canvas.svg()
 
@@ -118,6 +119,30 @@ def needle_maps(canvas: Canvas, top: int, rows: list[Row]) -> int:
         tallest = max(tallest, size * len(depths))
         x += width + 50
     return y + tallest + 60
+
+
+def task_maps(canvas: Canvas, top: int, rows: list[Row]) -> int:
+    """Families down, settings across, as many as fit side by side."""
+    told = [row for row in rows if row.scores]
+    if not told:
+        return top
+    families = list(dict.fromkeys(family for row in told for family in row.scores))
+    canvas.text(30, top, "Share of the answers found, by task", 14, bold=True)
+    left, wide, tall = 190, 110, 22
+    fitting = (canvas.width - left - 30) // wide
+    y = top + 34
+    for start in range(0, len(told), fitting):
+        for down, family in enumerate(families):
+            canvas.text(left - 8, y + tall * down + 15, family, 11, "end")
+        for across, row in enumerate(told[start : start + fitting]):
+            x = left + wide * across
+            canvas.text(x, y - 8, f"{row.kv} {row.label}", 10)
+            for down, family in enumerate(families):
+                if (score := row.scores.get(family)) is not None:
+                    canvas.box(x, y + tall * down, wide - 4, tall - 2, blend(BAD, GOOD, score), f"{family}: {score:.0%}")
+                    canvas.text(x + wide / 2 - 2, y + tall * down + 15, f"{score:.0%}", 11, "middle", PAPER)
+        y += tall * len(families) + 40
+    return y + 10
 
 
 def heads(canvas: Canvas, top: int, rows: list[Row]) -> int:
