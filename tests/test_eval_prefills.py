@@ -57,6 +57,20 @@ def test_a_prompt_is_read_once_for_all_runs(tmp_path: Path) -> None:
     assert first.state is not None and second.state is not None and first.state.tolist() == second.state.tolist()
 
 
+def test_the_prompt_that_was_read_last_is_not_read_again() -> None:
+    """Nor kept twice: questions on one document follow each other."""
+    session = StandIn()
+    made = read(session, None, [1, 2, 3])
+    made.prefill([1, 2, 3])
+    assert session.batches == 1 and made.length == 3
+    kept = made.keep()
+    made.prefill([1, 2])
+    assert session.batches == 2 and made.length == 2
+    made.back(kept)
+    made.prefill([1, 2, 3])
+    assert session.batches == 2 and made.length == 3 and session.seen == [1, 2, 3]
+
+
 def test_another_prompt_model_or_type_has_a_state_of_its_own(tmp_path: Path) -> None:
     read(StandIn(), Prefills(tmp_path, "model cpu q8_0"), [1, 2, 3])
     for about, tokens in (("model cpu q8_0", [1, 2, 4]), ("model cpu q4_0", [1, 2, 3]), ("other cpu q8_0", [1, 2, 3])):

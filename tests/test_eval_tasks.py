@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -13,10 +14,12 @@ from eval_stand_in import StandIn
 
 from art_local.cli import app
 from art_local.errors import UserError
+from art_local.eval import decoding
 from art_local.eval.plan import Plan, task_prompts, text_prompts
 from art_local.eval.recall import recall
-from art_local.eval.tasks import FAMILIES, facts, needles
-from art_local.eval.tasks.prompt import Writer, holds, sentences
+from art_local.eval.tasks import FAMILIES, PUZZLES, facts, needles
+from art_local.eval.tasks.haystack import names, shared
+from art_local.eval.tasks.prompt import Writer, alone, holds, sentences
 from art_local.eval.texts import Text, by_turns, messages, prose, texts
 
 
@@ -53,10 +56,67 @@ def test_half_a_number_is_no_answer() -> None:
 
 @pytest.mark.parametrize("depth", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_a_needle_lies_where_it_should(depth: float) -> None:
-    task = needles.single(WRITER, 2000, Random(5), depth=depth)
+    task = alone(needles.single)(WRITER, 2000, Random(5), depth=depth)
     before = words(task.document[: task.document.index(task.answers[0])])
     assert abs(before / words(task.document) - depth) < 0.03
     assert task.notes == {"depth": depth}
+
+
+def test_puzzles_share_a_haystack() -> None:
+    """Each is answered by lines of its own, at their depths, whatever else lies beside them."""
+    wanted = [*PUZZLES.values(), *(partial(needles.single, depth=depth) for depth in (0.1, 0.9))]
+    tasks = shared(wanted, WRITER, 6000, Random(3))
+    assert len({task.document for task in tasks}) == 1 and 4500 < words(tasks[0].document) < 6400
+    assert [task.family for task in tasks] == [*PUZZLES, "single needle", "single needle"]
+    assert all(holds(tasks[0].document, answer) for task in tasks for answer in task.answers)
+    assert len({task.question for task in tasks}) == len(tasks)
+    values = [answer for task in tasks for answer in task.answers]
+    assert len(values) == len(set(values))
+    for task, depth in zip(tasks[-2:], (0.1, 0.9), strict=True):
+        assert abs(words(task.document[: task.document.index(task.answers[0])]) / words(task.document) - depth) < 0.05
+
+
+def test_no_two_puzzles_of_a_haystack_share_a_name() -> None:
+    """Three numbers for one key would make one answer of three puzzles."""
+    drawn = [Random(1), Random(1), Random(2)]
+    tasks = shared([lambda random: needles.multi_key(drawn.pop(0) if drawn else random)] * 2, WRITER, 3000, Random(0))
+    lines = re.findall(r"One of the special magic numbers for (\S+) is: (\d+)", tasks[0].document)
+    assert len(lines) == 16 and len({key for key, _ in lines}) == 16 and len({value for _, value in lines}) == 16
+    assert names([needles.single(Random(1))]) and names([PUZZLES["variable tracking"](Random(1))]).isdisjoint({"VAR"})
+
+
+def test_too_many_puzzles_for_one_haystack_are_refused() -> None:
+    with pytest.raises(UserError, match=r"too few names left.*fewer --samples"):
+        shared([lambda random: needles.single(Random(1))] * 2, WRITER, 3000, Random(0))
+
+
+def test_questions_on_one_haystack_begin_alike() -> None:
+    """To the last token before the question: one state serves them all."""
+    decoder = StandIn()
+    heads = [decoding.prompt(decoder, task) for task in shared(list(PUZZLES.values()), WRITER, 2000, Random(3))]
+    assert len({tuple(one.head) for one in heads}) == 1
+    for one in heads:
+        assert decoder.text(one.head).endswith("\n\n") and decoder.text(one.tail).startswith(one.task.question)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_the_plan_asks_the_same_of_one_haystack_as_of_many(share: bool) -> None:
+    plan = Plan(4000, texts=0, needle_lengths=(2000, 4000), needle_depths=(0.2, 0.8), families=tuple(FAMILIES), samples=2, shared=share)
+    prompts = list(task_prompts(plan, StandIn(), [Text("prose", prose(1, 3000))]))
+    asked = sorted((one.name, one.kind, one.length) for one in prompts)
+    assert len(asked) == len(set(asked)) == 2 * 2 * 2 + 2 * len(FAMILIES)
+    documents = {}
+    for one in prompts:
+        task = one.make()
+        documents.setdefault(one.length, set()).add(task.document)
+        whole = f"<{task.document}\n\n{task.question}>{task.opening}"
+        assert 0.8 * one.length < len(whole) + task.answer_tokens < one.length
+        assert one.kind != "needle" or task.notes["depth"] in plan.needle_depths
+    own = len(FAMILIES) - len(PUZZLES)
+    assert {length: len(found) for length, found in documents.items()} == (
+        {2000: 1, 4000: 1 + 2 * own} if share else {2000: 4, 4000: 4 + 2 * len(FAMILIES)}
+    )
+    assert plan.as_dict().get("shared", False) == share
 
 
 def test_a_chain_of_variables_leads_to_the_value() -> None:

@@ -38,6 +38,9 @@ def eval(
     depths: Annotated[str, typer.Option(help="Depths of the needle grid in percent.")] = "10,50,90",
     tasks: Annotated[str, typer.Option(help="'all', 'none', or families such as 'multi-key needles,common words'.")] = "none",
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each task and needle.")] = 1,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Needles and tasks that hide in any text lie in one, by length: one prefill, many questions.")
+    ] = False,
     documents: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +105,7 @@ def eval(
     if resume and out is None:
         raise UsageError("--resume needs the file to go on with: --out FILE.json")
     own(text or ())  # better now than after the model is loaded
-    plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed, scale)
+    plan = options.plan(ctx, positions, texts, greedy, needles, depths, tasks, samples, documents, seed, scale, shared)
     chosen = settings(
         configuration.choices(modes, configuration.MODES, "--modes"),
         configuration.tolerances(eps) if eps else (),

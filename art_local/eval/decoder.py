@@ -88,6 +88,7 @@ class LibraryDecoder:
     prefills: Prefills | None = None
     state: NDArray[np.uint8] | None = None
     length: int = 0
+    prompt: list[int] = field(default_factory=list, init=False)  # that the state is of
     cut: int = field(default=0, init=False)  # cells that were evicted since the prefill
     steps: int = field(default=0, init=False)  # tokens decoded since then
 
@@ -104,7 +105,9 @@ class LibraryDecoder:
         return self.session.is_end(token)
 
     def prefill(self, tokens: Sequence[int], watch: Watch | None = None) -> None:
-        self.state, self.length, self.cut = None, len(tokens), 0
+        if self.state is not None and self.prompt == list(tokens):
+            return
+        self.state, self.prompt, self.length, self.cut = None, list(tokens), len(tokens), 0
         if self.prefills and (kept := self.prefills.find(tokens)) is not None:
             self.session.restore(kept)
             self.state = kept
@@ -160,9 +163,10 @@ class LibraryDecoder:
         return Shares.of(counted, 1 - self.cut / self.length) if counted and self.cut else counted
 
     def keep(self) -> Any:
-        return self.state, self.length
+        return self.state, self.prompt
 
     def back(self, kept: Any) -> None:
-        self.state, self.length = kept
+        self.state, self.prompt = kept
+        self.length = len(self.prompt)
         self.session.restore(self.state)
         self.cut = 0

@@ -111,9 +111,12 @@ class Prompt:
 
 
 def prompt(decoder: Decoder, task: Task) -> Prompt:
+    """The head ends where another question would make a difference."""
     whole = decoder.tokens(decoder.chat(f"{task.document}\n\n{task.question}") + task.opening)
-    tail = len(decoder.tokens(task.question, start=False)) + len(decoder.tokens(task.opening, start=False)) + 4
-    return Prompt(task, whole[:-tail], whole[-tail:])
+    other = decoder.tokens(decoder.chat(f"{task.document}\n\n"))
+    head = next((place for place, (one, two) in enumerate(zip(whole, other, strict=False)) if one != two), len(other))
+    head = min(head, len(whole) - 1)
+    return Prompt(task, whole[:head], whole[head:])
 
 
 def on_task(decoder: Decoder, asked: Prompt, settings: Sequence[Setting]) -> Iterator[Outcome]:

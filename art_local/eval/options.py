@@ -10,7 +10,7 @@ from art_local.errors import UsageError
 from art_local.eval.plan import RESERVE, Plan
 from art_local.eval.policies import POLICIES
 from art_local.eval.setting import Setting
-from art_local.eval.tasks import FAMILIES, facts
+from art_local.eval.tasks import FAMILIES, PUZZLES, facts
 from art_local.eval.texts import KINDS
 
 SHORTEST = 256  # tokens that a needle with its question needs
@@ -28,12 +28,15 @@ def plan(
     documents: Path | None,
     seed: int,
     scale: bool = True,
+    shared: bool = False,
 ) -> Plan:
     check_documents(documents, ctx, samples)
     grid, chosen_families = lengths(needles, ctx), families(tasks)
     if not (texts or grid or chosen_families or documents):
         raise UsageError("There is nothing to measure: no texts, no needles, no tasks, no documents.")
-    return Plan(ctx, positions, texts, greedy, grid, percents(depths, "--depths"), chosen_families, samples, documents, seed, scale)
+    if shared and not (grid or set(chosen_families) & PUZZLES.keys()):
+        raise UsageError(f"--shared puts needles and {', '.join(PUZZLES)} into one text: it needs --needles or such --tasks.")
+    return Plan(ctx, positions, texts, greedy, grid, percents(depths, "--depths"), chosen_families, samples, documents, seed, shared, scale)
 
 
 def check_alone(texts: int, settings: Sequence[Setting]) -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -15,8 +15,9 @@ from typing import Any
 from art_local.errors import UserError
 from art_local.eval.decoder import Decoder
 from art_local.eval.recall import recall
-from art_local.eval.tasks import FAMILIES, facts, needles
-from art_local.eval.tasks.prompt import Task, Writer, sentences
+from art_local.eval.tasks import FAMILIES, PUZZLES, facts, needles
+from art_local.eval.tasks.haystack import shared
+from art_local.eval.tasks.prompt import Puzzle, Task, Writer, alone, sentences
 from art_local.eval.texts import OWN, Text
 
 RESERVE = 256  # tokens kept for the template around a document and its question, and for the answer
@@ -34,11 +35,12 @@ class Plan:
     samples: int = 1
     documents: Path | None = None
     seed: int = 0
+    shared: bool = False  # needles and what else hides in any text, of one length, in one prompt
     scale: bool = True  # a prefill more for each text: what the quantised cache itself costs
 
     def as_dict(self) -> dict[str, Any]:
         """What a resumed run must share; the scale can be added to any."""
-        fields = {name: value for name, value in asdict(self).items() if name != "scale"}
+        fields = {name: value for name, value in asdict(self).items() if name != "scale" and (self.shared or name != "shared")}
         return {**fields, "documents": self.documents.name if self.documents else None}
 
 
@@ -81,18 +83,56 @@ def stretches(context: int, decoder: Decoder, source: list[Text]) -> Iterator[Te
 
 def task_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TaskPrompt]:
     writer = writer_for(decoder, source)
-    for length in plan.needle_lengths:
-        for depth in plan.needle_depths:
-            for sample in range(plan.samples):
-                name = f"needle {length} at {depth:.0%}" + (f" #{sample + 1}" if plan.samples > 1 else "")
-                yield TaskPrompt(name, "needle", length, maker(decoder, writer, needles.single, length, f"{plan.seed} {name}", depth=depth))
-    for family in plan.families:
-        for sample in range(plan.samples):
-            name = f"{family} {plan.context}" + (f" #{sample + 1}" if plan.samples > 1 else "")
-            yield TaskPrompt(name, "task", plan.context, maker(decoder, writer, FAMILIES[family], plan.context, f"{plan.seed} {name}"))
+    hiding: dict[int, list[Hiding]] = {}
+    for one in [*grid(plan), *chosen_families(plan)]:
+        if plan.shared and one.puzzle:
+            hiding.setdefault(one.length, []).append(one)
+        else:
+            make = alone(one.puzzle) if one.puzzle else FAMILIES[one.family]
+            yield TaskPrompt(one.name, one.kind, one.length, maker(decoder, writer, make, one.length, f"{plan.seed} {one.name}"))
+    for length, group in hiding.items():
+        yield from together(decoder, writer, length, group, f"{plan.seed} shared {length}")
     if plan.documents:
         for number, task in enumerate(facts.given(plan.documents, writer, plan.context - RESERVE, plan.samples), 1):
             yield TaskPrompt(f"{task.family} document {number}", "document", plan.context, partial(copy, task))
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """One question of the plan, and the puzzle behind it if it can hide in any text."""
+
+    name: str
+    kind: str
+    family: str
+    length: int
+    puzzle: Callable[[Random], Puzzle] | None
+
+
+def grid(plan: Plan) -> Iterator[Hiding]:
+    for length in plan.needle_lengths:
+        for depth in plan.needle_depths:
+            for number in numbered(plan):
+                puzzle = partial(needles.single, depth=depth)
+                yield Hiding(f"needle {length} at {depth:.0%}{number}", "needle", "single needle", length, puzzle)
+
+
+def chosen_families(plan: Plan) -> Iterator[Hiding]:
+    for family in plan.families:
+        for number in numbered(plan):
+            yield Hiding(f"{family} {plan.context}{number}", "task", family, plan.context, PUZZLES.get(family))
+
+
+def numbered(plan: Plan) -> list[str]:
+    return [f" #{sample + 1}" if plan.samples > 1 else "" for sample in range(plan.samples)]
+
+
+def together(decoder: Decoder, writer: Writer, length: int, group: list[Hiding], seed: str) -> Iterator[TaskPrompt]:
+    @cache
+    def made() -> list[Task]:
+        return fitted(decoder, length, seed, lambda room, random: shared([one.puzzle for one in group if one.puzzle], writer, room, random))
+
+    for number, one in enumerate(group):
+        yield TaskPrompt(one.name, one.kind, length, partial(lambda number: made()[number], number))
 
 
 def writer_for(decoder: Decoder, source: list[Text]) -> Writer:
@@ -102,20 +142,24 @@ def writer_for(decoder: Decoder, source: list[Text]) -> Writer:
     return Writer(lambda text: len(decoder.tokens(text, start=False)), filler)
 
 
-def maker(decoder: Decoder, writer: Writer, make: Callable[..., Task], length: int, seed: str, **more: float) -> Callable[[], Task]:
-    """A task whose prompt and answer together fit into `length` tokens, nearly filling it."""
+def maker(decoder: Decoder, writer: Writer, make: Callable[..., Task], length: int, seed: str) -> Callable[[], Task]:
+    return lambda: fitted(decoder, length, seed, lambda room, random: [make(writer, room, random)])[0]
 
-    def fitted() -> Task:
-        room, task = length - 160, None
-        for _ in range(8):
-            task = make(writer, room, Random(zlib.crc32(seed.encode())), **more)
-            whole = decoder.chat(f"{task.document}\n\n{task.question}") + task.opening
-            over = len(decoder.tokens(whole)) + task.answer_tokens + 1 - length
-            if over <= 0:
-                return task
-            room -= over + 8
-            if room < 64:
-                break
-        raise UserError(f"{length} tokens are too few for the task '{task.family if task else seed}'.")
 
-    return fitted
+def fitted(decoder: Decoder, length: int, seed: str, make: Callable[[int, Random], list[Task]]) -> list[Task]:
+    """Tasks whose prompts and answers together fit into `length` tokens, the longest nearly filling it."""
+    room, made = length - 160, []
+    for _ in range(8):
+        made = make(room, Random(zlib.crc32(seed.encode())))
+        over = max(needed(decoder, task) for task in made) - length
+        if over <= 0:
+            return made
+        room -= over + 8
+        if room < 64:
+            break
+    raise UserError(f"{length} tokens are too few for the task '{made[0].family if made else seed}'.")
+
+
+def needed(decoder: Decoder, task: Task) -> int:
+    whole = decoder.chat(f"{task.document}\n\n{task.question}") + task.opening
+    return len(decoder.tokens(whole)) + task.answer_tokens + 1

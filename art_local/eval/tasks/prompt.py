@@ -27,6 +27,24 @@ class Task:
         return float(any(hits)) if self.any_of else sum(hits) / len(hits)
 
 
+@dataclass(frozen=True)
+class Puzzle:
+    """Lines to hide in a text, each at its depth (0: start, 1: end), and a question that only they answer."""
+
+    family: str
+    hidden: str  # what they are, in words
+    lines: Sequence[str]
+    depths: Sequence[float]
+    question: str
+    opening: str
+    answers: tuple[str, ...]
+    answer_tokens: int = 48
+    notes: dict[str, float] = field(default_factory=dict)
+
+    def asked(self, document: str) -> Task:
+        return Task(self.family, document, self.question, self.opening, self.answers, answer_tokens=self.answer_tokens, notes=self.notes)
+
+
 def holds(output: str, answer: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(answer.lower())}(?!\w)", output.lower()) is not None
 
@@ -60,6 +78,16 @@ class Writer:
             hay.append(sentence)
             sizes.append(size)
             used, number = used + size, number + 1
+
+
+def alone(puzzle: Callable[..., Puzzle]) -> Callable[..., Task]:
+    """The puzzle in a haystack of its own."""
+
+    def make(writer: Writer, tokens: int, random: Random, **more: float) -> Task:
+        one = puzzle(random, **more)
+        return one.asked(f"{one.hidden}\n\n{writer.haystack(tokens, one.lines, one.depths, random)}")
+
+    return make
 
 
 def place(sizes: Sequence[int], wanted: float) -> int:

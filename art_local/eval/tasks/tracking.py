@@ -5,12 +5,12 @@ from __future__ import annotations
 from random import Random
 from string import ascii_uppercase
 
-from art_local.eval.tasks.prompt import Task, Writer
+from art_local.eval.tasks.prompt import Puzzle
 
 HOPS = 4
 
 
-def variables(writer: Writer, tokens: int, random: Random) -> Task:
+def variables(random: Random) -> Puzzle:
     names = distinct(2 * (HOPS + 1), random)
     chains = [names[: HOPS + 1], names[HOPS + 1 :]]
     values = [str(random.randrange(10_000, 100_000)) for _ in chains]
@@ -22,10 +22,11 @@ def variables(writer: Writer, tokens: int, random: Random) -> Task:
         lines += [f"VAR {name} = {step}." for name, step in zip(chain, steps, strict=False)]
         depths += places
     value = values[0]
-    return Task(
+    return Puzzle(
         "variable tracking",
-        "Memorize and track the chain of variable assignments hidden in the following text.\n\n"
-        + writer.haystack(tokens, lines, depths, random),
+        "Memorize and track the chain of variable assignments hidden in the following text.",
+        lines,
+        depths,
         f"Find all variables that are assigned the value {value} in the text above, directly or through another variable.",
         f"The {HOPS + 1} variables that are assigned the value {value} are: VAR",
         tuple(chains[0]),
