@@ -67,8 +67,23 @@ def test_the_prompt_that_was_read_last_is_not_read_again() -> None:
     made.prefill([1, 2])
     assert session.batches == 2 and made.length == 2
     made.back(kept)
+    made.cut = 1  # an eviction since: what was read must come back before it is decoded from
     made.prefill([1, 2, 3])
+    assert made.cut == 1
     assert session.batches == 2 and made.length == 3 and session.seen == [1, 2, 3]
+
+
+def test_a_prompt_that_was_read_in_part_is_read_again() -> None:
+    session = StandIn()
+    made = read(session, None, [1])
+
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.prefill([1, 2, 3], interrupted)
+    made.prefill([1, 2, 3])
+    assert session.batches == 3 and made.state is not None and made.state.tolist() == [1, 2, 3]
 
 
 def test_another_prompt_model_or_type_has_a_state_of_its_own(tmp_path: Path) -> None:

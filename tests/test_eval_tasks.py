@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -13,12 +14,12 @@ import pytest
 from eval_stand_in import StandIn
 
 from art_local.cli import app
-from art_local.errors import UserError
-from art_local.eval import decoding
+from art_local.errors import UsageError, UserError
+from art_local.eval import decoding, options
 from art_local.eval.plan import Plan, task_prompts, text_prompts
 from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, PUZZLES, facts, needles
-from art_local.eval.tasks.haystack import names, shared
+from art_local.eval.tasks.haystack import apart, in_one_text, names
 from art_local.eval.tasks.prompt import Writer, alone, holds, sentences
 from art_local.eval.texts import Text, by_turns, messages, prose, texts
 
@@ -56,7 +57,7 @@ def test_half_a_number_is_no_answer() -> None:
 
 @pytest.mark.parametrize("depth", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_a_needle_lies_where_it_should(depth: float) -> None:
-    task = alone(needles.single)(WRITER, 2000, Random(5), depth=depth)
+    task = alone(partial(needles.single, depth=depth))(WRITER, 2000, Random(5))
     before = words(task.document[: task.document.index(task.answers[0])])
     assert abs(before / words(task.document) - depth) < 0.03
     assert task.notes == {"depth": depth}
@@ -65,7 +66,7 @@ def test_a_needle_lies_where_it_should(depth: float) -> None:
 def test_puzzles_share_a_haystack() -> None:
     """Each is answered by lines of its own, at their depths, whatever else lies beside them."""
     wanted = [*PUZZLES.values(), *(partial(needles.single, depth=depth) for depth in (0.1, 0.9))]
-    tasks = shared(wanted, WRITER, 6000, Random(3))
+    tasks = in_one_text(wanted, WRITER, 6000, Random(3))
     assert len({task.document for task in tasks}) == 1 and 4500 < words(tasks[0].document) < 6400
     assert [task.family for task in tasks] == [*PUZZLES, "single needle", "single needle"]
     assert all(holds(tasks[0].document, answer) for task in tasks for answer in task.answers)
@@ -79,21 +80,67 @@ def test_puzzles_share_a_haystack() -> None:
 def test_no_two_puzzles_of_a_haystack_share_a_name() -> None:
     """Three numbers for one key would make one answer of three puzzles."""
     drawn = [Random(1), Random(1), Random(2)]
-    tasks = shared([lambda random: needles.multi_key(drawn.pop(0) if drawn else random)] * 2, WRITER, 3000, Random(0))
+    tasks = in_one_text([lambda random: needles.multi_key(drawn.pop(0) if drawn else random)] * 2, WRITER, 3000, Random(0))
     lines = re.findall(r"One of the special magic numbers for (\S+) is: (\d+)", tasks[0].document)
     assert len(lines) == 16 and len({key for key, _ in lines}) == 16 and len({value for _, value in lines}) == 16
-    assert names([needles.single(Random(1))]) and names([PUZZLES["variable tracking"](Random(1))]).isdisjoint({"VAR"})
+    assert len(names([needles.single(Random(1))])) == 2
+    assert len(names([PUZZLES["variable tracking"](Random(1))])) == 12  # two chains of five, and their values
+
+
+def test_needles_of_one_depth_are_no_neighbours() -> None:
+    assert apart([0.1, 0.9, 0.1, 0.1, 1.0, 1.0, 0.0, 0.0]) == pytest.approx([0.1, 0.9, 0.11, 0.12, 1.0, 0.99, 0.0, 0.01])
+    tasks = in_one_text([partial(needles.single, depth=0.5)] * 3, WRITER, 6000, Random(3))
+    places = sorted(words(tasks[0].document[: tasks[0].document.index(task.answers[0])]) for task in tasks)
+    assert min(b - a for a, b in pairwise(places)) > 35
+    assert all(task.notes == {"depth": 0.5} for task in tasks)
+
+
+def test_the_introduction_tells_what_is_hidden() -> None:
+    needle, chain = (
+        in_one_text([puzzle] * 2, WRITER, 3000, Random(3))[0].document for puzzle in (needles.single, PUZZLES["variable tracking"])
+    )
+    assert needle.startswith("Some special magic numbers are hidden") and "variable" not in needle.split("\n")[0]
+    assert chain.startswith("Memorize and track the chain") and "magic" not in chain.split("\n")[0]
+
+
+def test_a_text_that_is_mostly_needles_is_refused() -> None:
+    with pytest.raises(UserError, match=r"40 questions would fill \d+% of a text of 1000 tokens .* fewer --samples"):
+        in_one_text([needles.single] * 40, WRITER, 1000, Random(0))
+
+
+def test_what_does_not_fit_one_text_shows_before_anything_is_read() -> None:
+    plan = Plan(2000, texts=1, needle_lengths=(1000,), samples=9, shared=True)
+    with pytest.raises(UserError, match="fewer --samples"):
+        list(task_prompts(plan, StandIn(), [Text("prose", prose(1, 3000))]))
+
+
+def test_depths_that_differ_little_have_names_of_their_own() -> None:
+    plan = Plan(2000, texts=0, needle_lengths=(2000,), needle_depths=(0.101, 0.102, 0.3))
+    names = [one.name for one in task_prompts(plan, StandIn(), [Text("prose", prose(1, 3000))])]
+    assert names == ["needle 2000 at 10.1%", "needle 2000 at 10.2%", "needle 2000 at 30%"]
+
+
+def test_shared_is_asked_for_by_an_option() -> None:
+    def planned(needles: str, tasks: str, **more: bool) -> Plan:
+        return options.plan(4096, 64, 0, 0, needles, "10,90", tasks, 1, None, 7, **more)
+
+    plan = planned("ctx", "none", scale=False, shared=True)
+    assert plan.shared and not plan.scale and plan.seed == 7 and plan.as_dict()["shared"]
+    assert "shared" not in planned("ctx", "none").as_dict()  # so that older results can be gone on with
+    assert planned("none", "multi-key", shared=True).shared
+    with pytest.raises(UsageError, match=r"--shared .* needs --needles, or --tasks of single needle"):
+        planned("none", "common words", shared=True)
 
 
 def test_too_many_puzzles_for_one_haystack_are_refused() -> None:
     with pytest.raises(UserError, match=r"too few names left.*fewer --samples"):
-        shared([lambda random: needles.single(Random(1))] * 2, WRITER, 3000, Random(0))
+        in_one_text([lambda random: needles.single(Random(1))] * 2, WRITER, 3000, Random(0))
 
 
 def test_questions_on_one_haystack_begin_alike() -> None:
     """To the last token before the question: one state serves them all."""
     decoder = StandIn()
-    heads = [decoding.prompt(decoder, task) for task in shared(list(PUZZLES.values()), WRITER, 2000, Random(3))]
+    heads = [decoding.prompt(decoder, task) for task in in_one_text(list(PUZZLES.values()), WRITER, 2000, Random(3))]
     assert len({tuple(one.head) for one in heads}) == 1
     for one in heads:
         assert decoder.text(one.head).endswith("\n\n") and decoder.text(one.tail).startswith(one.task.question)
@@ -101,7 +148,7 @@ def test_questions_on_one_haystack_begin_alike() -> None:
 
 @pytest.mark.parametrize("share", [False, True])
 def test_the_plan_asks_the_same_of_one_haystack_as_of_many(share: bool) -> None:
-    plan = Plan(4000, texts=0, needle_lengths=(2000, 4000), needle_depths=(0.2, 0.8), families=tuple(FAMILIES), samples=2, shared=share)
+    plan = Plan(20000, texts=0, needle_lengths=(6000, 20000), needle_depths=(0.2, 0.8), families=tuple(FAMILIES), samples=2, shared=share)
     prompts = list(task_prompts(plan, StandIn(), [Text("prose", prose(1, 3000))]))
     asked = sorted((one.name, one.kind, one.length) for one in prompts)
     assert len(asked) == len(set(asked)) == 2 * 2 * 2 + 2 * len(FAMILIES)
@@ -114,7 +161,7 @@ def test_the_plan_asks_the_same_of_one_haystack_as_of_many(share: bool) -> None:
         assert one.kind != "needle" or task.notes["depth"] in plan.needle_depths
     own = len(FAMILIES) - len(PUZZLES)
     assert {length: len(found) for length, found in documents.items()} == (
-        {2000: 1, 4000: 1 + 2 * own} if share else {2000: 4, 4000: 4 + 2 * len(FAMILIES)}
+        {6000: 1, 20000: 1 + 2 * own} if share else {6000: 4, 20000: 4 + 2 * len(FAMILIES)}
     )
     assert plan.as_dict().get("shared", False) == share
 

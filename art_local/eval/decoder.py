@@ -87,10 +87,13 @@ class LibraryDecoder:
     session: Session
     prefills: Prefills | None = None
     state: NDArray[np.uint8] | None = None
-    length: int = 0
     prompt: list[int] = field(default_factory=list, init=False)  # that the state is of
     cut: int = field(default=0, init=False)  # cells that were evicted since the prefill
     steps: int = field(default=0, init=False)  # tokens decoded since then
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt)
 
     def tokens(self, text: str, start: bool = True) -> list[int]:
         return self.session.tokens(text, start)
@@ -107,7 +110,7 @@ class LibraryDecoder:
     def prefill(self, tokens: Sequence[int], watch: Watch | None = None) -> None:
         if self.state is not None and self.prompt == list(tokens):
             return
-        self.state, self.prompt, self.length, self.cut = None, list(tokens), len(tokens), 0
+        self.state, self.prompt, self.cut = None, list(tokens), 0
         if self.prefills and (kept := self.prefills.find(tokens)) is not None:
             self.session.restore(kept)
             self.state = kept
@@ -167,6 +170,5 @@ class LibraryDecoder:
 
     def back(self, kept: Any) -> None:
         self.state, self.prompt = kept
-        self.length = len(self.prompt)
         self.session.restore(self.state)
         self.cut = 0

@@ -111,11 +111,10 @@ class Prompt:
 
 
 def prompt(decoder: Decoder, task: Task) -> Prompt:
-    """The head ends where another question would make a difference."""
+    """The head is what the prompt has in common with one that asks nothing: the same for all questions on a document."""
     whole = decoder.tokens(decoder.chat(f"{task.document}\n\n{task.question}") + task.opening)
     other = decoder.tokens(decoder.chat(f"{task.document}\n\n"))
     head = next((place for place, (one, two) in enumerate(zip(whole, other, strict=False)) if one != two), len(other))
-    head = min(head, len(whole) - 1)
     return Prompt(task, whole[:head], whole[head:])
 
 

@@ -35,8 +35,9 @@ def plan(
     if not (texts or grid or chosen_families or documents):
         raise UsageError("There is nothing to measure: no texts, no needles, no tasks, no documents.")
     if shared and not (grid or set(chosen_families) & PUZZLES.keys()):
-        raise UsageError(f"--shared puts needles and {', '.join(PUZZLES)} into one text: it needs --needles or such --tasks.")
-    return Plan(ctx, positions, texts, greedy, grid, percents(depths, "--depths"), chosen_families, samples, documents, seed, shared, scale)
+        raise UsageError(f"--shared hides needles and tasks in one text: it needs --needles, or --tasks of {', '.join(PUZZLES)}.")
+    places = percents(depths, "--depths")
+    return Plan(ctx, positions, texts, greedy, grid, places, chosen_families, samples, documents, seed, shared=shared, scale=scale)
 
 
 def check_alone(texts: int, settings: Sequence[Setting]) -> None:

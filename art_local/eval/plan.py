@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from art_local.errors import UserError
 from art_local.eval.decoder import Decoder
 from art_local.eval.recall import recall
 from art_local.eval.tasks import FAMILIES, PUZZLES, facts, needles
-from art_local.eval.tasks.haystack import shared
+from art_local.eval.tasks.haystack import in_one_text
 from art_local.eval.tasks.prompt import Puzzle, Task, Writer, alone, sentences
 from art_local.eval.texts import OWN, Text
 
@@ -83,23 +83,23 @@ def stretches(context: int, decoder: Decoder, source: list[Text]) -> Iterator[Te
 
 def task_prompts(plan: Plan, decoder: Decoder, source: list[Text]) -> Iterator[TaskPrompt]:
     writer = writer_for(decoder, source)
-    hiding: dict[int, list[Hiding]] = {}
-    for one in [*grid(plan), *chosen_families(plan)]:
+    together: dict[int, list[Question]] = {}
+    for one in [*grid(plan), *families(plan)]:
         if plan.shared and one.puzzle:
-            hiding.setdefault(one.length, []).append(one)
+            together.setdefault(one.length, []).append(one)
         else:
             make = alone(one.puzzle) if one.puzzle else FAMILIES[one.family]
             yield TaskPrompt(one.name, one.kind, one.length, maker(decoder, writer, make, one.length, f"{plan.seed} {one.name}"))
-    for length, group in hiding.items():
-        yield from together(decoder, writer, length, group, f"{plan.seed} shared {length}")
+    for length, group in together.items():
+        yield from sharing(decoder, writer, length, group, f"{plan.seed} shared {length}")
     if plan.documents:
         for number, task in enumerate(facts.given(plan.documents, writer, plan.context - RESERVE, plan.samples), 1):
             yield TaskPrompt(f"{task.family} document {number}", "document", plan.context, partial(copy, task))
 
 
 @dataclass(frozen=True)
-class Hiding:
-    """One question of the plan, and the puzzle behind it if it can hide in any text."""
+class Question:
+    """One of the plan, and the puzzle behind it if that can hide in any text."""
 
     name: str
     kind: str
@@ -108,31 +108,30 @@ class Hiding:
     puzzle: Callable[[Random], Puzzle] | None
 
 
-def grid(plan: Plan) -> Iterator[Hiding]:
+def grid(plan: Plan) -> Iterator[Question]:
     for length in plan.needle_lengths:
         for depth in plan.needle_depths:
-            for number in numbered(plan):
+            for number in numbers(plan):
                 puzzle = partial(needles.single, depth=depth)
-                yield Hiding(f"needle {length} at {depth:.0%}{number}", "needle", "single needle", length, puzzle)
+                yield Question(f"needle {length} at {100 * depth:g}%{number}", "needle", "single needle", length, puzzle)
 
 
-def chosen_families(plan: Plan) -> Iterator[Hiding]:
+def families(plan: Plan) -> Iterator[Question]:
     for family in plan.families:
-        for number in numbered(plan):
-            yield Hiding(f"{family} {plan.context}{number}", "task", family, plan.context, PUZZLES.get(family))
+        for number in numbers(plan):
+            yield Question(f"{family} {plan.context}{number}", "task", family, plan.context, PUZZLES.get(family))
 
 
-def numbered(plan: Plan) -> list[str]:
+def numbers(plan: Plan) -> list[str]:
     return [f" #{sample + 1}" if plan.samples > 1 else "" for sample in range(plan.samples)]
 
 
-def together(decoder: Decoder, writer: Writer, length: int, group: list[Hiding], seed: str) -> Iterator[TaskPrompt]:
-    @cache
-    def made() -> list[Task]:
-        return fitted(decoder, length, seed, lambda room, random: shared([one.puzzle for one in group if one.puzzle], writer, room, random))
-
-    for number, one in enumerate(group):
-        yield TaskPrompt(one.name, one.kind, length, partial(lambda number: made()[number], number))
+def sharing(decoder: Decoder, writer: Writer, length: int, group: list[Question], seed: str) -> Iterator[TaskPrompt]:
+    """Made at once: what does not fit must not show after hours."""
+    puzzles = [one.puzzle for one in group if one.puzzle]
+    tasks = fitted(decoder, length, seed, lambda room, random: in_one_text(puzzles, writer, room, random))
+    for one, task in zip(group, tasks, strict=True):
+        yield TaskPrompt(one.name, one.kind, length, partial(copy, task))
 
 
 def writer_for(decoder: Decoder, source: list[Text]) -> Writer:
@@ -148,7 +147,7 @@ def maker(decoder: Decoder, writer: Writer, make: Callable[..., Task], length: i
 
 def fitted(decoder: Decoder, length: int, seed: str, make: Callable[[int, Random], list[Task]]) -> list[Task]:
     """Tasks whose prompts and answers together fit into `length` tokens, the longest nearly filling it."""
-    room, made = length - 160, []
+    room = length - 160
     for _ in range(8):
         made = make(room, Random(zlib.crc32(seed.encode())))
         over = max(needed(decoder, task) for task in made) - length
@@ -157,7 +156,8 @@ def fitted(decoder: Decoder, length: int, seed: str, make: Callable[[int, Random
         room -= over + 8
         if room < 64:
             break
-    raise UserError(f"{length} tokens are too few for the task '{made[0].family if made else seed}'.")
+    what = f"the {len(made)} questions of one text" if len(made) > 1 else f"the task '{made[0].family}'"
+    raise UserError(f"{length} tokens are too few for {what}.")
 
 
 def needed(decoder: Decoder, task: Task) -> int:

@@ -80,11 +80,11 @@ class Writer:
             used, number = used + size, number + 1
 
 
-def alone(puzzle: Callable[..., Puzzle]) -> Callable[..., Task]:
+def alone(puzzle: Callable[[Random], Puzzle]) -> Callable[[Writer, int, Random], Task]:
     """The puzzle in a haystack of its own."""
 
-    def make(writer: Writer, tokens: int, random: Random, **more: float) -> Task:
-        one = puzzle(random, **more)
+    def make(writer: Writer, tokens: int, random: Random) -> Task:
+        one = puzzle(random)
         return one.asked(f"{one.hidden}\n\n{writer.haystack(tokens, one.lines, one.depths, random)}")
 
     return make
