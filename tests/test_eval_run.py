@@ -16,6 +16,7 @@ from art_local.cli import app
 from art_local.errors import UserError
 from art_local.eval import options, picture, session, summary
 from art_local.eval.decoding import along_text, first_difference
+from art_local.eval.labels import Labels
 from art_local.eval.metrics import Comparison
 from art_local.eval.plan import Plan
 from art_local.eval.results import Results, check_name, read
@@ -276,6 +277,20 @@ def test_tasks_are_drawn_beside_each_other() -> None:
     for box in (mark for mark in marks if mark.tag.endswith("rect")):
         x, y, wide, tall = (float(box.get(name, 0)) for name in ("x", "y", "width", "height"))
         assert x + wide <= width and y + tall <= height
+
+
+def test_labels_stand_by_their_dots_and_on_no_other() -> None:
+    """The crowd of a real picture: names of 10 and 25 % of a method at much the same loss, and what lies between them."""
+    dots = [(100.0, 130.0), (200.0, 135.0), (102.0, 337.0), (167.0, 351.0), (185.0, 375.0), (200.0, 428.0), (250.0, 455.0), (700.0, 398.0)]
+    labels = Labels(0, 900)
+    labels.keep_free(dots)
+    placed = [labels.place(x, y, "a name of some length (numpy)") for x, y in dots]
+    for number, (box, (x, y)) in enumerate(zip(placed, dots, strict=True)):
+        assert not any(box.meets(other) for other in placed[:number])
+        assert not any(box.left < dot_x < box.right and box.top < dot_y < box.bottom for dot_x, dot_y in dots)
+        assert abs((box.top + box.bottom) / 2 - y) <= 24 and min(abs(box.left - x), abs(box.right - x)) < 12
+    assert placed[-1].left == 709 and min(box.left for box in placed) >= 0
+    assert labels.place(890, 398, "a name of some length (numpy)").right <= 890  # there is no room to the right
 
 
 def test_an_empty_summary_is_still_a_picture() -> None:

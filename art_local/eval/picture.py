@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from html import escape
 
+from art_local.eval.labels import LINE, Labels
 from art_local.eval.metrics import Quality
 from art_local.eval.summary import Row
 
@@ -83,15 +84,16 @@ def loss_against_bytes(canvas: Canvas, top: int, rows: list[Row], scale: dict[st
     for kv, one in scale.items():
         canvas.line(left, down(one.kld_mean.value), right, down(one.kld_mean.value), COLOURS["other"], "6 4")
         canvas.text(right + 8, down(one.kld_mean.value) + 4, f"{kv} instead of f16", 11, colour=COLOURS["other"])
-    taken: list[tuple[float, float, float]] = []
+    labels = Labels(left, canvas.width)
+    labels.keep_free((across(share), down(value)) for _, share, value in points)
     for row, share, value in points:
         x, y = across(share), down(value)
         label = f"{row.label}" + ("" if row.where == "kernel" else " (numpy)")
+        place = labels.place(x, y, label)
+        if abs(place.top + LINE / 2 - y) > LINE:  # which dot is it of?
+            canvas.line(x, y, min(max(x, place.left), place.right), place.bottom if place.bottom < y else place.top, colour(row))
         canvas.dot(x, y, colour(row), row.where != "kernel", f"{row.kv} {label}: {share:.1%} of the bytes, mean KLD {value:.2g}")
-        while any(abs(y - other) < 12 and place - 6 * len(label) < x < end for place, end, other in taken):
-            y += 12
-        taken.append((x, x + 6 * len(label), y))
-        canvas.text(x + 9, y + 4, label, 10, colour=colour(row))
+        canvas.text(place.left, place.bottom - 2, label, 10, colour=colour(row))
     return top + height + 90
 
 
