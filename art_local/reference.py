@@ -17,12 +17,13 @@ TEMPER = 0.5  # of estimates, where rows compete
 WORTH = 4  # values are read for sure of a tile with that many times the share of an average tile of a last run
 POWER = 1.5  # of the scores, for the chances of a sample
 REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
+MEASURED = 256  # tiles at most that a frame is measured on
 
 
 @dataclass(frozen=True)
 class Params:
     mode: str = "ranked"
-    eps: float = 0.07
+    eps: float = 0.09
     tau: float = 1e-7
     phi: float = 1e-3
     patience: int = 5
@@ -43,6 +44,52 @@ class Result:
 
 
 # summaries -------------------------------------------------------------------------------------------------------------
+
+
+def rotate(x):
+    """Walsh-Hadamard transform of each block of channels, of the largest power of two that divides D: x [..., D]. Its own inverse."""
+    x, half, channels = np.array(x, np.float32), 1, x.shape[-1] & -x.shape[-1]
+    while half < channels:
+        pair = x.reshape(*x.shape[:-1], -1, 2, half)
+        x = np.stack([pair[..., 0, :] + pair[..., 1, :], pair[..., 0, :] - pair[..., 1, :]], -2).reshape(x.shape)
+        half *= 2
+    return x * (np.float32(1) / np.sqrt(np.float32(channels)))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Offset and size of each channel of a KV head."""
+
+    offset: np.ndarray  # [D]
+    size: np.ndarray  # [D]
+    rotated: bool = False  # the keys in the cache
+
+    def enter(self, keys):
+        keys = rotate(keys) if self.rotated else np.float32(keys)
+        return rotate((keys - self.offset.astype(np.float32)) / self.size.astype(np.float32))
+
+
+def measure(k, rotated=False):
+    """The frame of a KV head from its first cells: k [cells, D]."""
+    n_tile, head_size = len(k) // TILE, k.shape[1]
+    n = min(n_tile, MEASURED)
+    tiles = (2 * np.arange(n) + 1) * n_tile // (2 * n) if n else np.empty(0, int)
+    keys = (rotate(k) if rotated else np.float32(k))[(tiles[:, None] * TILE + np.arange(TILE)).ravel()].astype(np.float64)
+    offset, spread = (keys.mean(0), keys.std(0)) if n else (np.zeros(head_size), np.zeros(head_size))
+    average = np.sqrt((spread**2).mean())
+    if not 2**-14 <= average <= 65504:
+        return Frame(np.zeros(head_size), np.ones(head_size), rotated)
+    offset, size = np.clip(offset, -65504, 65504), np.clip(np.maximum(spread, 0.05 * average), 2**-14, 65504)
+    stored = np.stack([offset, size]).astype(np.float32).astype(np.float16).astype(np.float64)
+    return Frame(stored[0], stored[1], rotated)
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """Of a KV head: its frame, and a record of every tile."""
+
+    frame: Frame
+    records: list[bytes]
 
 
 # the mean of each pair of cells, beside the tile's: which contrast it adds, and which it takes away
@@ -79,7 +126,7 @@ def from_f8(code):
 
 
 def encode(keys):
-    """The record of a tile: keys [cells, D] -> bytes."""
+    """The record of a tile: keys in the frame [cells, D] -> bytes."""
     keys = np.asarray(keys, np.float32)
     cells, size = keys.shape
     mean = (keys.astype(np.float64).sum(0) / cells).astype(np.float32)
@@ -121,9 +168,11 @@ def decode(record, head_size):
     return Record(code * scale[:n_scale].repeat(64)[:head_size], sign * sizes[:, None], scale[n_scale])
 
 
-def summarize(k):
-    """The records of all tiles of a KV head: k [cells, D]."""
-    return [encode(k[i : i + TILE]) for i in range(0, len(k), TILE)]
+def summarize(k, frame=None):
+    """The summaries of a KV head: k [cells, D]. Without a frame it is measured on all of them."""
+    frame = frame or measure(k)
+    keys = frame.enter(k)
+    return Summaries(frame, [encode(keys[i : i + TILE]) for i in range(0, len(keys), TILE)])
 
 
 # softmax over parts of the cache ---------------------------------------------------------------------------------------
@@ -210,13 +259,13 @@ class Head:
 # modes -----------------------------------------------------------------------------------------------------------------
 
 
-def attention(q, k, v, visible, params=Params(), scale=None, softcap=0.0, sinks=None, records=None, strands=None):
-    """q [rows, D], k and v [cells, D], visible [rows, cells], sinks [rows] -> Result. Mode ranked makes its own records if
+def attention(q, k, v, visible, params=Params(), scale=None, softcap=0.0, sinks=None, summaries=None, strands=None):
+    """q [rows, D], k and v [cells, D], visible [rows, cells], sinks [rows] -> Result. Mode ranked makes its own summaries if
     it is not given any."""
     scale = 1 / np.sqrt(q.shape[1]) if scale is None else scale
     head = Head(q, k, v, visible, scale, softcap)
     if params.mode == "ranked" and params.eps > 0:
-        states = ranked(head, params, summarize(head.k) if records is None else records, strands)
+        states = ranked(head, params, summaries or summarize(head.k), strands)
     elif params.mode == "stability" and params.tau > 0 and params.phi > 0:
         states = stability(head, params)
     else:
@@ -255,14 +304,17 @@ def stability(head, params):
     return [state]
 
 
-def estimate(head, records, tiles):
+def estimate(head, summaries, tiles):
     """Log of the mass that each tile would add to each row: [rows, tiles]"""
+    frame = summaries.frame
     q = head.q * head.scale
+    q = rotate(q).astype(np.float64) if frame.rotated else q
+    origin, q = q @ frame.offset, rotate(q * frame.size).astype(np.float64)
     norm = np.linalg.norm(q, axis=1)
     e = np.empty((head.rows, len(tiles)))
     for i, tile in enumerate(tiles):
-        record = decode(records[tile], head.size)
-        best = (q @ record.pairs().T).max(1)
+        record = decode(summaries.records[tile], head.size)
+        best = origin + (q @ record.pairs().T).max(1)
         with np.errstate(divide="ignore"):
             e[:, i] = np.log(head.count[:, tile]) + head.cap(best) + REACH * record.spread * norm
     return e
@@ -330,7 +382,7 @@ def largest_share(part, whole):
         return np.divide(part, whole, out=np.zeros(len(part)), where=part > 0).max()
 
 
-def ranked(head, params, records, strands=None):
+def ranked(head, params, summaries, strands=None):
     """Best first, until a run gained little; then a sample of the rest."""
     sink, candidates, window = split(head, params)
     strands = strands or max(1, min(MAX_STRANDS, head.n_tile // MIN_TILES))
@@ -341,7 +393,7 @@ def ranked(head, params, records, strands=None):
     head.fetch(sink, base)
 
     # the score of a tile: the largest share of the estimated mass, of all rows; of the window whole tiles count
-    e = TEMPER * estimate(head, records, np.concatenate([candidates, window]))
+    e = TEMPER * estimate(head, summaries, np.concatenate([candidates, window]))
     e[:, len(candidates) :][head.count[:, window] < TILE] = -np.inf
     top = e.max(1, keepdims=True, initial=-np.inf)
     top = finite(top)

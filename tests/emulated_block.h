@@ -11,10 +11,10 @@
 #include <thread>
 #include <vector>
 
-struct emulated_index { unsigned x; };
+struct emulated_index { unsigned x, y, z; };
 
 inline thread_local emulated_index threadIdx;
-inline emulated_index              blockDim;
+inline emulated_index              blockDim, blockIdx, gridDim;
 
 inline std::unique_ptr<std::barrier<>>              emulated_block_barrier;
 inline std::vector<std::unique_ptr<std::barrier<>>> emulated_warp_barriers;
@@ -42,6 +42,22 @@ template <typename T> T __shfl_down_sync(unsigned, T mine, int by) {
     return emulated_shuffle(mine, lane + by < 32 ? lane + by : lane);
 }
 
+template <typename T> T __shfl_xor_sync(unsigned, T mine, int by) {
+    return emulated_shuffle(mine, (int) (threadIdx.x % 32) ^ by);
+}
+
+inline unsigned __ballot_sync(unsigned, bool mine) {
+    const unsigned warp = threadIdx.x/32;
+    unsigned all = 0;
+    emulated_lanes[threadIdx.x] = mine;
+    emulated_warp_barriers[warp]->arrive_and_wait();
+    for (int lane = 0; lane < 32; ++lane) {
+        all |= (unsigned) emulated_lanes[warp*32 + lane] << lane;
+    }
+    emulated_warp_barriers[warp]->arrive_and_wait();
+    return all;
+}
+
 inline void run_block(unsigned threads, const std::function<void()> & kernel) {
     blockDim.x             = threads;
     emulated_block_barrier = std::make_unique<std::barrier<>>(threads);
@@ -64,4 +80,7 @@ inline void run_block(unsigned threads, const std::function<void()> & kernel) {
 }
 
 #define __device__
+#define __global__
 #define __forceinline__ inline
+#define __launch_bounds__(n)
+#define __shared__ static // one block at a time

@@ -81,6 +81,41 @@ def test_record_of_extremes_is_finite(keys):
     assert np.all(np.isfinite(record.pairs())) and np.isfinite(record.spread)
 
 
+# frames ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [64, 96, 192, 256])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_frame_keeps_products(rng, size, rotated):
+    keys, query = rng.normal(size=(300, size)) * np.exp(rng.normal(size=size)) + 5 * rng.normal(size=size), rng.normal(size=size)
+    held = reference.rotate(keys) if rotated else keys
+    frame = reference.measure(held, rotated)
+    z = frame.enter(held)
+    assert frame.offset @ query + z @ reference.rotate(frame.size * query) == pytest.approx(keys @ query, rel=1e-3, abs=1e-2)
+    assert np.abs(z.mean()) < 0.1 and z.std() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("keys", [np.zeros((64, 64)), np.full((64, 64), 3.0), np.full((5, 64), 1e4), np.full((64, 64), np.nan)])
+def test_keys_that_tell_nothing_make_no_frame(keys):
+    frame = reference.measure(keys)
+    assert np.array_equal(frame.offset, np.zeros(64)) and np.array_equal(frame.size, np.ones(64))
+
+
+def test_a_frame_lets_weak_channels_speak(rng):
+    """A query that asks a channel which varies little beside another: in the frame the record still tells which pair it is."""
+    size = np.exp(1.5 * rng.normal(size=D))
+    keys = size * rng.normal(size=(2048, D)) + 10 * size * rng.normal(size=D)
+    query, frame = rng.normal(size=D) / size, reference.measure(keys)
+
+    def told(frame):
+        q = reference.rotate(frame.size * query)
+        pairs = np.concatenate([reference.decode(r, D).pairs() for r in reference.summarize(keys, frame).records])
+        return np.corrcoef(pairs @ q, keys.reshape(-1, 2, D).mean(1) @ query)[0, 1]
+
+    none = reference.Frame(np.zeros(D), np.ones(D))
+    assert told(frame) > 0.75 and told(frame) > told(none) + 0.15, (told(frame), told(none))
+
+
 # modes -------------------------------------------------------------------------------------------------------------------
 
 
@@ -273,12 +308,13 @@ def test_stale_records_lose_needles(rng):
     q, k, v, visible = background(rng, 8192, rows=4)
     for row, cell in enumerate((900, 2300, 5100, 7000)):
         raise_logit(k, cell, q[row], 16)
-    records = reference.summarize(k)
+    summaries = reference.summarize(k)
+    stale = reference.Summaries(summaries.frame, summaries.records[512:] + summaries.records[:512])
     expected = softmax_attention(q, k, v, visible)
     params = Params(eps=0.3)
-    assert error(reference.attention(q, k, v, visible, params, records=records), expected, v) < 1e-3
+    assert error(reference.attention(q, k, v, visible, params, summaries=summaries), expected, v) < 1e-3
     # found: 0.16, some of the four needles being read by luck
-    assert error(reference.attention(q, k, v, visible, params, records=records[512:] + records[:512]), expected, v) > 0.1
+    assert error(reference.attention(q, k, v, visible, params, summaries=stale), expected, v) > 0.1
 
 
 # the CPU backend -----------------------------------------------------------------------------------------------------------
@@ -316,7 +352,8 @@ def same_case(case, arrays):
     for s in range(streams):
         for h in range(heads):
             sink_rows = np.repeat(sinks[h * group : (h + 1) * group], queries) if len(sinks) else None
-            # records are made of whole tiles, cells behind the view included
+            # frames are measured on the view, if at all; records are made of whole tiles, cells behind the view included
+            frame = reference.measure(k[s, : cells if cells % 3 else 0, h], case["type"] != "f16" and size % 64 == 0)
             result = reference.attention(
                 q[s, h],
                 k[s, :cells, h],
@@ -325,7 +362,7 @@ def same_case(case, arrays):
                 params,
                 softcap=float(case["softcap"]),
                 sinks=sink_rows,
-                records=reference.summarize(k[s, :, h]),
+                summaries=reference.summarize(k[s, :, h], frame),
             )
             expected[s, :, h * group : (h + 1) * group] = result.out.reshape(group, queries, size).transpose(1, 0, 2)
             read += result.read.sum()

@@ -20,6 +20,11 @@ def record_bytes(head_size: int) -> int:
     return padded(head_size * 7 // 8 + -(-head_size // 64) * 2 + 3 + 2, 16)
 
 
+def frame_bytes(head_size: int) -> int:
+    """Offset and size of every channel of a KV head, f16, in whole records."""
+    return padded(4 * head_size, record_bytes(head_size))
+
+
 @dataclass
 class Model:
     """What placement and speed need to know of a model, taken from its header once."""
@@ -107,7 +112,8 @@ def kv_bytes(layer: Layer, setting: Setting) -> int:
 def summary_bytes(layer: Layer, setting: Setting) -> int:
     if not setting.ranked or not layer.art:
         return 0
-    return record_bytes(layer.k_size) * layer.kv_heads * -(-setting.cells(layer) // TILE)
+    records = record_bytes(layer.k_size) * -(-setting.cells(layer) // TILE)
+    return (records + frame_bytes(layer.k_size)) * layer.kv_heads
 
 
 def compute_bytes(model: Model, setting: Setting, copies: int = 1) -> int:

@@ -21,7 +21,7 @@ VEC_BYTES = 0.70
 EXACT_US, EXACT_BYTES, EXACT_RATE = 2, 0.90, {"q8_0": 0.172, "q4_0": 0.219, "f16": 0.172}
 UPKEEP_US, RANKED_US, RANKED, RECORDS = 3, 17, 0.52, 0.31
 # tiles read at the default, by depth: SmolLM2-135M, Qwen 0.5B (docs/results/quality.md); nothing deeper was measured
-READ_SHARES = {7168: 0.35, 28672: 0.25}
+READ_SHARES = {7168: 0.34, 28672: 0.23}
 # as the CUDA patch has it, found on one H200: fewer cells stay with upstream's kernels, and tiles are ordered once reading all
 # of a layer takes so many microseconds at the card's full bandwidth
 GPU_MIN_CELLS, ORDERING_US = {"f16": 24576, "q8_0": 2048, "q4_0": 2048}, 20

@@ -1,0 +1,230 @@
+// Frames, records and framed queries of the CUDA kernels, made by blocks of emulated threads, beside those of ggml-art-summary.h.
+// summary.inc is cut out of the kernels' source by test_cuda_summary.py.
+
+#include "emulated_block.h"
+
+#include "ggml-art-summary.h"
+
+#undef  GGML_ART_MEASURED
+#define GGML_ART_MEASURED 2 // as test_cuda_summary.py has it
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <random>
+
+using std::max;
+using std::min;
+
+using half = _Float16;
+static float          __half2float(half x)                 { return (float) x; }
+static half           __float2half_rn(float x)             { return (half) x; }
+static half           __hneg(half x)                       { return -x; }
+static unsigned short __half_as_ushort(half x)             { unsigned short y; memcpy(&y, &x, 2); return y; }
+static half           __ushort_as_half(unsigned short x)   { half y; memcpy(&y, &x, 2); return y; }
+static float          __fdiv_rn(float x, float y)          { return x/y; }
+static float          __fsub_rn(float x, float y)          { return x - y; }
+static float          __fmul_rn(float x, float y)          { return x*y; }
+static float          __fsqrt_rn(float x)                  { return sqrtf(x); }
+static float          __fdividef(float x, float y)         { return x/y; }
+static double         __ddiv_rn(double x, double y)        { return x/y; }
+static double         __dsqrt_rn(double x)                 { return sqrt(x); }
+static int            __float2int_rn(float x)              { return (int) rintf(x); }
+static unsigned       __float_as_uint(float x)             { unsigned y; memcpy(&y, &x, 4); return y; }
+static float          __uint_as_float(unsigned x)          { float y; memcpy(&y, &x, 4); return y; }
+
+struct float2 { float x, y; };
+struct float4 { float x, y, z, w; };
+struct char4  { signed char x, y, z, w; };
+static float2 make_float2(float x, float y) { return { x, y }; }
+static char4  make_char4(signed char x, signed char y, signed char z, signed char w) { return { x, y, z, w }; }
+
+enum kv_type { KV_Q4_0, KV_Q8_0, KV_F16 };
+constexpr int TILE = 8, COLUMNS = 8;
+
+// what frame_queries needs of the kernels' own
+struct attn_args {
+    const char * frames;
+    int64_t      summary_stream;
+    int          frame_bytes, rotation;
+    bool         rotated;
+    float        scale;
+};
+template <int HC> struct problem { int stream, head0, col0; };
+template <int D, int HC> struct query_loader {
+    int n_cols;
+    const float * q;
+    const char * column(int, int col) const { return (const char *) (q + col*D); }
+};
+template <int D> struct rank_area {
+    int8_t q[COLUMNS][D];
+    float  scale[COLUMNS][D/32], square[COLUMNS][D/32];
+};
+
+#include "summary.inc"
+
+static const ggml_type types[] = { GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_F16 };
+static int wrong = 0;
+
+struct cache {
+    int D, n_head = 2, n_stream = 2, n_cell, n_tile;
+    kv_type kind;
+    std::vector<char> k, summaries;
+    summarize_args a = {};
+
+    cache(kv_type kind, int D, int n_cell, std::mt19937 & random) : D(D), n_cell(n_cell), n_tile((n_cell + TILE - 1)/TILE), kind(kind) {
+        a.head_size  = D;
+        a.head_bytes = (int) ggml_row_size(types[kind], D);
+        a.k_cell     = n_head*a.head_bytes;
+        a.record_bytes   = (int) ggml_art_record_size(D);
+        a.frame_bytes    = (int) (ggml_art_n_records(D, 0)*a.record_bytes);
+        a.n_kv_heads     = n_head;
+        a.n_streams      = n_stream;
+        a.n_stream_cells = n_cell;
+        a.n_stream_tiles = n_tile;
+        a.summary_stream = (int64_t) ggml_art_n_records(D, n_cell)*n_head*a.record_bytes;
+        a.rotation = (int) ggml_art_rotation(D);
+        a.rotated  = ggml_art_rotated(types[kind], D);
+
+        // channels that differ in what they have in common and in how much they vary
+        k.resize(n_stream*n_cell*a.k_cell);
+        summaries.assign(n_stream*a.summary_stream, 0x5A);
+        std::normal_distribution<float> normal;
+        std::vector<float> offset(D), size(D), row(D);
+        for (int c = 0; c < D; ++c) { offset[c] = c % 7 == 0 ? 20*normal(random) : normal(random); size[c] = expf(normal(random)); }
+        for (int i = 0; i < n_stream*n_cell*n_head; ++i) {
+            for (int c = 0; c < D; ++c) { row[c] = offset[c] + size[c]*normal(random); }
+            if (a.rotated) { ggml_art_rotate(row.data(), D); }
+            ggml_quantize_chunk(types[kind], row.data(), k.data() + (size_t) i*a.head_bytes, 0, 1, D, nullptr);
+        }
+        a.k = k.data();
+        a.summaries = summaries.data();
+    }
+
+    int load(int stream, int tile, int head, float * x) const {
+        const int n = std::min(TILE, n_cell - tile*TILE);
+        for (int i = 0; i < n; ++i) {
+            ggml_get_type_traits(types[kind])->to_float(k.data() + ((size_t) stream*n_cell + tile*TILE + i)*a.k_cell + head*a.head_bytes, x + i*D, D);
+        }
+        return n;
+    }
+};
+
+template <kv_type T> static void run(cache & c) {
+    if (c.a.n_measured >= 0) {
+        for (unsigned i = 0; i < (unsigned) (c.n_head*c.n_stream); ++i) {
+            blockIdx = { i % c.n_head, i/c.n_head, 0 };
+            run_block(c.D, [&] { measure<T>(c.a); });
+        }
+    }
+    const int items = c.a.cells ? c.a.n_cells : c.n_stream*c.n_tile;
+    gridDim = { (unsigned) c.n_head, (unsigned) items, 1 };
+    for (unsigned i = 0; i < (unsigned) (c.n_head*items); ++i) {
+        blockIdx = { i % c.n_head, i/c.n_head, 0 };
+        run_block(c.D, [&] { summarize<T>(c.a); });
+    }
+}
+
+static std::vector<char> expected(const cache & c, std::vector<char> was) {
+    std::vector<float> x(TILE*c.D);
+    for (int s = 0; s < c.n_stream; ++s) {
+        for (int h = 0; h < c.n_head; ++h) {
+            char * first = was.data() + s*c.a.summary_stream, * stored = first + ((size_t) c.n_tile*c.n_head*c.a.record_bytes) + h*c.a.frame_bytes;
+            if (c.a.n_measured >= 0) {
+                ggml_art_measured measured = {};
+                const int64_t n_tile = c.a.n_measured/TILE, n = std::min<int64_t>(n_tile, GGML_ART_MEASURED);
+                for (int64_t i = 0; i < n; ++i) {
+                    c.load(s, (int) ggml_art_measured_tile(i, n, n_tile), h, x.data());
+                    ggml_art_measure_keys(&measured, x.data(), c.D, c.a.rotated, TILE);
+                }
+                ggml_art_store_frame(&measured, c.D, stored);
+            }
+            ggml_art_frame frame;
+            ggml_art_load_frame(stored, types[c.kind], c.D, &frame);
+            for (int t = 0; t < c.n_tile; ++t) {
+                bool due = c.a.cells == nullptr;
+                for (int i = 0; i < c.a.n_cells; ++i) { due = due || (c.a.cells[i] >= 0 && c.a.cells[i]/c.n_cell == s && c.a.cells[i] % c.n_cell/TILE == t); }
+                if (due) {
+                    const int n = c.load(s, t, h, x.data());
+                    ggml_art_enter_frame(&frame, x.data(), c.D, n);
+                    ggml_art_encode(x.data(), c.D, n, first + ((size_t) t*c.n_head + h)*c.a.record_bytes);
+                }
+            }
+        }
+    }
+    return was;
+}
+
+template <kv_type T> static void check(cache & c, const char * what) {
+    const std::vector<char> want = expected(c, c.summaries);
+    run<T>(c);
+    size_t differ = 0;
+    for (size_t i = 0; i < want.size(); ++i) { differ += want[i] != c.summaries[i]; }
+    if (differ > 0) {
+        printf("type %d, D %d, %s: %zu of %zu bytes differ\n", (int) T, c.D, what, differ, want.size());
+        ++wrong;
+    }
+}
+
+template <kv_type T, int D> static void queries(cache & c, std::mt19937 & random) {
+    std::normal_distribution<float> normal;
+    std::vector<float> q(5*D);
+    for (float & x : q) { x = normal(random); }
+    attn_args a = { c.summaries.data() + (size_t) c.n_tile*c.n_head*c.a.record_bytes, c.a.summary_stream, c.a.frame_bytes, c.a.rotation, c.a.rotated, 0.125f };
+    const problem<1> p = { 1, 1, 0 };
+    const query_loader<D, 1> loader = { 5, q.data() };
+    static rank_area<D> area;
+    run_block(128, [&] { frame_queries<D>(a, p, loader, area); });
+
+    ggml_art_frame frame;
+    ggml_art_load_frame(a.frames + p.stream*a.summary_stream + p.head0*a.frame_bytes, types[T], D, &frame);
+    double worst = 0.0;
+    for (int col = 0; col < COLUMNS; ++col) {
+        float x[D];
+        double square = 0.0, kept = 0.0, error = 0.0;
+        for (int d = 0; d < D; ++d) { x[d] = col < 5 ? q[col*D + d]*a.scale*LOG2E : 0.0f; }
+        if (frame.rotated) { ggml_art_rotate(x, D); }
+        for (int d = 0; d < D; ++d) { x[d] *= frame.size[d]; }
+        ggml_art_rotate(x, D);
+        for (int d = 0; d < D; ++d) {
+            square += x[d]*x[d];
+            error  += pow(x[d] - area.scale[col][d/32]*area.q[col][d], 2);
+        }
+        for (int b = 0; b < D/32; ++b) { kept += area.square[col][b]; }
+        worst = std::max(worst, fabs(kept - square)/(square + 1e-9));
+        worst = std::max(worst, error/(square + 1e-9)/0.1); // 8 bits: 1e-4 at most
+    }
+    if (!(worst < 1e-3)) {
+        printf("type %d, D %d: queries are off by %g\n", (int) T, D, worst);
+        ++wrong;
+    }
+}
+
+template <kv_type T, int D> static int cases(std::mt19937 & random, bool attends) {
+    cache c(T, D, 29, random);
+    c.a.n_measured = 0;
+    check<T>(c, "no frame");
+    c.a.n_measured = 26;
+    check<T>(c, "a frame");
+    std::vector<int64_t> cells = { 17, 18, 28, 29 + 3, -1 };
+    c.a.n_measured = -1;
+    c.a.cells = cells.data(), c.a.n_cells = (int) cells.size();
+    std::swap_ranges(c.k.begin(), c.k.begin() + c.k.size()/2, c.k.begin() + c.k.size()/2);
+    check<T>(c, "cells just written");
+    if constexpr (D == 64 || D == 128 || D == 256) {
+        if (attends) { queries<T, D>(c, random); }
+    }
+    return 3 + attends;
+}
+
+int main() {
+    std::mt19937 random(1);
+    int n = 0;
+    n += cases<KV_Q8_0,  64>(random, true);
+    n += cases<KV_Q4_0, 128>(random, true);
+    n += cases<KV_F16,   64>(random, true);
+    n += cases<KV_Q8_0,  96>(random, false);
+    n += cases<KV_Q8_0, 256>(random, true);
+    printf("%d cases, %d wrong\n", n, wrong);
+    return wrong != 0;
+}
