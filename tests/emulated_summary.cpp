@@ -206,6 +206,11 @@ template <kv_type T, int D> static int cases(std::mt19937 & random, bool attends
     check<T>(c, "no frame");
     c.a.n_measured = 26;
     check<T>(c, "a frame");
+    if (T == KV_F16) {
+        const unsigned short nan = 0x7E00;
+        memcpy(&c.k[2*c.a.k_cell + 6], &nan, 2);
+        check<T>(c, "a key that is not a number");
+    }
     std::vector<int64_t> cells = { 17, 18, 28, 29 + 3, -1 };
     c.a.n_measured = -1;
     c.a.cells = cells.data(), c.a.n_cells = (int) cells.size();
@@ -214,7 +219,7 @@ template <kv_type T, int D> static int cases(std::mt19937 & random, bool attends
     if constexpr (D == 64 || D == 128 || D == 256) {
         if (attends) { queries<T, D>(c, random); }
     }
-    return 3 + attends;
+    return 3 + attends + (T == KV_F16);
 }
 
 int main() {

@@ -95,7 +95,16 @@ def test_a_frame_keeps_products(rng, size, rotated):
     assert np.abs(z.mean()) < 0.1 and z.std() == pytest.approx(1, rel=0.1)
 
 
-@pytest.mark.parametrize("keys", [np.zeros((64, 64)), np.full((64, 64), 3.0), np.full((5, 64), 1e4), np.full((64, 64), np.nan)])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        np.zeros((64, 64)),
+        np.full((64, 64), 3.0),
+        np.full((5, 64), 1e4),
+        np.full((64, 64), np.nan),
+        np.r_[np.eye(64)[:63], np.eye(64)[:1] * np.nan],
+    ],
+)
 def test_keys_that_tell_nothing_make_no_frame(keys):
     frame = reference.measure(keys)
     assert np.array_equal(frame.offset, np.zeros(64)) and np.array_equal(frame.size, np.ones(64))

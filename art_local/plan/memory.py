@@ -113,7 +113,7 @@ def summary_bytes(layer: Layer, setting: Setting) -> int:
     if not setting.ranked or not layer.art:
         return 0
     records = record_bytes(layer.k_size) * -(-setting.cells(layer) // TILE)
-    return (records + frame_bytes(layer.k_size)) * layer.kv_heads
+    return (records + frame_bytes(layer.k_size) * setting.parallel) * layer.kv_heads
 
 
 def compute_bytes(model: Model, setting: Setting, copies: int = 1) -> int:
