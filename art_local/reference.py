@@ -18,6 +18,7 @@ WORTH = 4  # values are read for sure of a tile with that many times the share o
 POWER = 1.5  # of the scores, for the chances of a sample
 REACH = 3  # of a tile's best cell beyond the mean of its pair, in units of the spread
 MEASURED = 256  # tiles at most that a frame is measured on
+LEAST = 0.05  # size of a channel, beside what channels vary on average
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def measure(k, rotated=False):
     n = min(n_tile, MEASURED)
     tiles = (2 * np.arange(n) + 1) * n_tile // (2 * n) if n else np.empty(0, int)
     keys = (rotate(k) if rotated else np.float32(k))[(tiles[:, None] * TILE + np.arange(TILE)).ravel()].astype(np.float64)
-    offset, spread = (keys.mean(0), keys.std(0)) if n else (np.zeros(head_size), np.zeros(head_size))
-    average = np.sqrt((spread**2).mean())
+    offset, varies = (keys.mean(0), keys.std(0)) if n else (np.zeros(head_size), np.zeros(head_size))
+    average = np.sqrt((varies**2).mean())
     if not 2**-14 <= average <= 65504:
         return Frame(np.zeros(head_size), np.ones(head_size), rotated)
-    offset, size = np.clip(offset, -65504, 65504), np.clip(np.maximum(spread, 0.05 * average), 2**-14, 65504)
+    offset, size = np.clip(offset, -65504, 65504), np.clip(np.maximum(varies, LEAST * average), 2**-14, 65504)
     stored = np.stack([offset, size]).astype(np.float32).astype(np.float16).astype(np.float64)
     return Frame(stored[0], stored[1], rotated)
 
