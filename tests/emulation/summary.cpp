@@ -1,67 +1,15 @@
 // Frames, records and framed queries of the CUDA kernels, made by blocks of emulated threads, beside those of ggml-art-summary.h.
-// summary.inc is cut out of the kernels' source by test_cuda_summary.py.
 
-#include "emulated_block.h"
+#include "fattn-art-kernel.cuh"
 
 #include "ggml-art-summary.h"
 
 #undef  GGML_ART_MEASURED
-#define GGML_ART_MEASURED 2 // as test_cuda_summary.py has it
+#define GGML_ART_MEASURED 2 // as test_cuda_emulated.py has it
 
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <random>
 
-using std::max;
-using std::min;
-
-using half = _Float16;
-static float          __half2float(half x)                 { return (float) x; }
-static half           __float2half_rn(float x)             { return (half) x; }
-static half           __hneg(half x)                       { return -x; }
-static unsigned short __half_as_ushort(half x)             { unsigned short y; memcpy(&y, &x, 2); return y; }
-static half           __ushort_as_half(unsigned short x)   { half y; memcpy(&y, &x, 2); return y; }
-static float          __fdiv_rn(float x, float y)          { return x/y; }
-static float          __fsub_rn(float x, float y)          { return x - y; }
-static float          __fmul_rn(float x, float y)          { return x*y; }
-static float          __fsqrt_rn(float x)                  { return sqrtf(x); }
-static float          __fdividef(float x, float y)         { return x/y; }
-static double         __ddiv_rn(double x, double y)        { return x/y; }
-static double         __dsqrt_rn(double x)                 { return sqrt(x); }
-static int            __float2int_rn(float x)              { return (int) rintf(x); }
-static unsigned       __float_as_uint(float x)             { unsigned y; memcpy(&y, &x, 4); return y; }
-static float          __uint_as_float(unsigned x)          { float y; memcpy(&y, &x, 4); return y; }
-
-struct float2 { float x, y; };
-struct float4 { float x, y, z, w; };
-struct char4  { signed char x, y, z, w; };
-static float2 make_float2(float x, float y) { return { x, y }; }
-static char4  make_char4(signed char x, signed char y, signed char z, signed char w) { return { x, y, z, w }; }
-
-enum kv_type { KV_Q4_0, KV_Q8_0, KV_F16 };
-constexpr int TILE = 8, COLUMNS = 8;
-
-// what frame_queries needs of the kernels' own
-struct attn_args {
-    const char * frames;
-    int64_t      summary_stream;
-    int          frame_bytes, rotation;
-    bool         rotated;
-    float        scale;
-};
-template <int HC> struct problem { int stream, head0, col0; };
-template <int D, int HC> struct query_loader {
-    int n_cols;
-    const float * q;
-    const char * column(int, int col) const { return (const char *) (q + col*D); }
-};
-template <int D> struct rank_area {
-    int8_t q[COLUMNS][D];
-    float  scale[COLUMNS][D/32], square[COLUMNS][D/32];
-};
-
-#include "summary.inc"
+using namespace art;
 
 static const ggml_type types[] = { GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_F16 };
 static int wrong = 0;
@@ -114,14 +62,14 @@ template <kv_type T> static void run(cache & c) {
     if (c.a.n_measured >= 0) {
         for (unsigned i = 0; i < (unsigned) (c.n_head*c.n_stream); ++i) {
             blockIdx = { i % c.n_head, i/c.n_head, 0 };
-            run_block(c.D, [&] { measure<T>(c.a); });
+            emulation::run_block(c.D, [&] { measure<T>(c.a); });
         }
     }
     const int items = c.a.cells ? c.a.n_cells : c.n_stream*c.n_tile;
     gridDim = { (unsigned) c.n_head, (unsigned) items, 1 };
     for (unsigned i = 0; i < (unsigned) (c.n_head*items); ++i) {
         blockIdx = { i % c.n_head, i/c.n_head, 0 };
-        run_block(c.D, [&] { summarize<T>(c.a); });
+        emulation::run_block(c.D, [&] { summarize<T>(c.a); });
     }
 }
 
@@ -168,21 +116,30 @@ template <kv_type T> static void check(cache & c, const char * what) {
 
 template <kv_type T, int D> static void queries(cache & c, std::mt19937 & random) {
     std::normal_distribution<float> normal;
-    std::vector<float> q(5*D);
+    std::vector<float> q(2*5*D);
     for (float & x : q) { x = normal(random); }
-    attn_args a = { c.summaries.data() + (size_t) c.n_tile*c.n_head*c.a.record_bytes, c.a.summary_stream, c.a.frame_bytes, c.a.rotation, c.a.rotated, 0.125f };
-    const problem<1> p = { 1, 1, 0 };
-    const query_loader<D, 1> loader = { 5, q.data() };
+    attn_args a = {};
+    a.frames         = c.summaries.data() + (size_t) c.n_tile*c.n_head*c.a.record_bytes;
+    a.summary_stream = c.a.summary_stream;
+    a.frame_bytes    = c.a.frame_bytes;
+    a.rotation       = c.a.rotation;
+    a.rotated        = c.a.rotated;
+    a.scale          = 0.125f;
+    a.n_streams      = 2, a.n_rows = 1, a.n_col_blocks = 1, a.group = a.n_cols = 5;
+    a.q              = (const char *) q.data();
+    a.q_head         = D*sizeof(float);
+    const int stream = 1, head = 1;
+    blockIdx = { head, 0, stream };
     static rank_area<D> area;
-    run_block(128, [&] { frame_queries<D>(a, p, loader, area); });
+    emulation::run_block(128, [&] { frame_queries<D>(a, problem<1>(a), area); });
 
     ggml_art_frame frame;
-    ggml_art_load_frame(a.frames + p.stream*a.summary_stream + p.head0*a.frame_bytes, types[T], D, &frame);
+    ggml_art_load_frame(a.frames + stream*a.summary_stream + head*a.frame_bytes, types[T], D, &frame);
     double worst = 0.0;
     for (int col = 0; col < COLUMNS; ++col) {
         float x[D];
         double square = 0.0, kept = 0.0, error = 0.0;
-        for (int d = 0; d < D; ++d) { x[d] = col < 5 ? q[col*D + d]*a.scale*LOG2E : 0.0f; }
+        for (int d = 0; d < D; ++d) { x[d] = col < 5 ? q[(5*head + col)*D + d]*a.scale*LOG2E : 0.0f; }
         if (frame.rotated) { ggml_art_rotate(x, D); }
         for (int d = 0; d < D; ++d) { x[d] *= frame.size[d]; }
         ggml_art_rotate(x, D);

@@ -1,19 +1,10 @@
 // The sample of the CUDA kernels, drawn by a block of emulated threads, beside the same drawn in one loop, as the CPU does it.
-// sample.inc is cut out of the kernels' source by test_cuda_sample.py.
 
-#include "emulated_block.h"
+#include "fattn-art-kernel.cuh"
 
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <random>
 
-using std::max;
-using std::min;
-static int min(int a, unsigned b) { return a < (int) b ? a : (int) b; }
-static float exp2_fast(float x) { return exp2f(x); }
-
-#include "sample.inc"
+using namespace art;
 
 static const uint32_t UNTOUCHED = 0xdead;
 
@@ -65,7 +56,7 @@ int main() {
 
                 std::vector<uint32_t> picks(512, UNTOUCHED), drawn;
                 std::vector<float>    sums(warps), steps(warps*32);
-                run_block(warps*32, [&] { steps[threadIdx.x] = draw_sample(keys.data(), n_rest, n, picks.data(), sums.data()); });
+                emulation::run_block(warps*32, [&] { steps[threadIdx.x] = draw_sample(keys.data(), n_rest, n, picks.data(), sums.data()); });
                 std::copy_if(picks.begin(), picks.begin() + n, std::back_inserter(drawn), [](uint32_t key) { return key != 0; });
 
                 bool same = drawn.size() == expected.size() && picks[n] == UNTOUCHED && std::is_sorted(drawn.rbegin(), drawn.rend());
