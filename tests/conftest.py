@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from emulation import adapted
 
 from art_local import checkout, demo_model
 from art_local.building.presets import Preset
@@ -28,6 +30,14 @@ def patched() -> Preset:
 @pytest.fixture(scope="session")
 def stock() -> Preset:
     return built("cpu-stock")
+
+
+@pytest.fixture(scope="session")
+def emulated_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with a device that runs the CUDA kernels on emulated threads."""
+    if shutil.which("c++") is None:
+        pytest.skip("needs a C++ compiler")
+    return adapted.device(tmp_path_factory.mktemp("emulated"))
 
 
 def built(name: str) -> Preset:

@@ -43,11 +43,6 @@ def emulated(library: Path, only: str = "", card: str = "3090") -> subprocess.Po
     return op_tests("EMULATED0", only, GGML_BACKEND_PATH=str(library), EMULATED_MULTIPROCESSORS=multiprocessors, EMULATED_SHARED_KB=shared)
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return adapted.device(tmp_path_factory.mktemp("emulated"))
-
-
 def test_a_block_draws_what_one_loop_draws(tmp_path: Path) -> None:
     done = sample(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -95,8 +90,8 @@ def shares(output: str) -> dict[str, float]:
     return {case: float(share) for share, case in CASE.findall(output)}
 
 
-def test_all_op_tests_pass_and_read_what_the_cpu_reads(library: Path, shares_on_the_cpu: dict[str, float]) -> None:
-    parts = [emulated(library, only) for only in ("mode=ranked", "mode=[es]")]
+def test_all_op_tests_pass_and_read_what_the_cpu_reads(emulated_device: Path, shares_on_the_cpu: dict[str, float]) -> None:
+    parts = [emulated(emulated_device, only) for only in ("mode=ranked", "mode=[es]")]
     outputs = [part.communicate()[0] for part in parts]
     failed = [line for output in outputs for line in output.splitlines() if "FAIL" in line]
     assert [part.returncode for part in parts] == [0, 0] and not failed, "\n".join(failed)
@@ -116,8 +111,8 @@ def columns(case: str) -> int:
     return int(group[1]) * int(rows[1])
 
 
-def test_another_card(library: Path) -> None:
-    part = emulated(library, "mode=ranked.*n_kv=(4096|16384)", "H200")
+def test_another_card(emulated_device: Path) -> None:
+    part = emulated(emulated_device, "mode=ranked.*n_kv=(4096|16384)", "H200")
     assert part.communicate()[0].count("FAIL") == 0 and part.returncode == 0
 
 

@@ -18,8 +18,8 @@
 #define GGML_CUDA_CC_IS_NVIDIA(x) true
 
 struct ggml_cuda_device_info {
-    int device_count = 1;
-    struct { int cc = GGML_CUDA_CC_AMPERE; } devices[1];
+    int device_count = 4;
+    struct { int cc = GGML_CUDA_CC_AMPERE; } devices[4];
 };
 inline const ggml_cuda_device_info & ggml_cuda_info() {
     static const ggml_cuda_device_info info;

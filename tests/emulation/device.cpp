@@ -7,7 +7,15 @@
 
 #include <cstring>
 
-static ggml_backend_cuda_context context;
+static constexpr int MAX_DEVICES = 4;
+
+static int n_devices() {
+    const char * n = getenv("EMULATED_DEVICES");
+    return n ? atoi(n) : 1;
+}
+
+// a device is known by the number that it carries as context, like a CUDA device
+template <typename T> static int number_of(const T * x) { return (int) (intptr_t) x->context; }
 
 static ggml_backend_t cpu() {
     static ggml_backend_t backend = ggml_backend_cpu_init();
@@ -35,7 +43,9 @@ static void without_early_termination(ggml_cgraph * graph, int i) {
     *node = was;
 }
 
-static ggml_status graph_compute(ggml_backend_t, ggml_cgraph * graph) {
+static ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
+    ggml_backend_cuda_context context;
+    context.device = number_of(backend->device);
     for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
         ggml_tensor * node = ggml_graph_node(graph, i);
         if (node->op == GGML_OP_ART_SUMMARIZE && !takes_long(node)) {
@@ -47,10 +57,13 @@ static ggml_status graph_compute(ggml_backend_t, ggml_cgraph * graph) {
     return GGML_STATUS_SUCCESS;
 }
 
-static const char * name_of_backend(ggml_backend_t) { return "EMULATED"; }
-static const char * name_of_device (ggml_backend_dev_t) { return "EMULATED0"; }
 static const char * description    (ggml_backend_dev_t) { return "CUDA kernels on emulated threads"; }
 static const char * name_of_reg    (ggml_backend_reg_t) { return "EMULATED"; }
+static const char * name_of_device (ggml_backend_dev_t dev) {
+    static const char * const names[MAX_DEVICES] = { "EMULATED0", "EMULATED1", "EMULATED2", "EMULATED3" };
+    return names[number_of(dev)];
+}
+static const char * name_of_backend(ggml_backend_t backend) { return name_of_device(backend->device); }
 static void         free_backend   (ggml_backend_t backend) { delete backend; }
 
 static void memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = *total = (size_t) 24 << 30; }
@@ -70,16 +83,37 @@ static ggml_backend_t init_backend(ggml_backend_dev_t dev, const char *) {
     iface.graph_compute = graph_compute;
     return new ggml_backend{ &guid, iface, dev, nullptr };
 }
-static ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t) { return ggml_backend_cpu_buffer_type(); }
+
+// memory of a device of its own, as far as a scheduler can tell
+static const char *          name_of_memory(ggml_backend_buffer_type_t type) { return name_of_device(type->device); }
+static size_t                alignment     (ggml_backend_buffer_type_t) { return ggml_backend_buft_get_alignment(ggml_backend_cpu_buffer_type()); }
+static ggml_backend_buffer_t allocate      (ggml_backend_buffer_type_t type, size_t size) {
+    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
+    if (buffer) {
+        buffer->buft = type;
+    }
+    return buffer;
+}
+static ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t dev) {
+    static ggml_backend_buffer_type types[MAX_DEVICES] = {};
+    ggml_backend_buffer_type & one = types[number_of(dev)];
+    one.iface.get_name      = name_of_memory;
+    one.iface.alloc_buffer  = allocate;
+    one.iface.get_alignment = alignment;
+    one.device              = dev;
+    return &one;
+}
 static bool supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
     return op->op == GGML_OP_ART_SUMMARIZE ? ggml_cuda_art_summarize_supported(op) : ggml_backend_dev_supports_op(cpu_device(), op);
 }
-static bool supports_buft(ggml_backend_dev_t, ggml_backend_buffer_type_t buft) { return ggml_backend_buft_is_host(buft); }
+static bool supports_buft(ggml_backend_dev_t dev, ggml_backend_buffer_type_t type) { return type == buffer_type(dev); }
 
-static size_t device_count(ggml_backend_reg_t) { return 1; }
-static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t) {
-    static ggml_backend_device one = {};
-    one.reg = reg;
+static size_t device_count(ggml_backend_reg_t) { return n_devices(); }
+static ggml_backend_dev_t device(ggml_backend_reg_t reg, size_t i) {
+    static ggml_backend_device all[MAX_DEVICES] = {};
+    ggml_backend_device & one = all[i];
+    one.context = (void *) (intptr_t) i;
+    one.reg     = reg;
     one.iface.get_name        = name_of_device;
     one.iface.get_description = description;
     one.iface.get_memory      = memory;
