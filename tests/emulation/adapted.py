@@ -14,7 +14,7 @@ TREE = HERE.parents[1] / "build" / "tree" / "ggml"
 KERNELS = TREE / "src" / "ggml-cuda"
 NAME = "fattn-art-kernel.cuh"
 INSTRUCTIONS = ("__device__ __forceinline__ void copy16_async(", "__device__ __forceinline__ uint32_t bits(half2 h)")
-LAUNCH = re.compile(r"([\w>.:-]+(?:<\w+\s*>)?)<<<(\w+), ([^,]+),[^>]*>>>\((\w)\)")
+LAUNCH = re.compile(r"([\w>.:-]+(?:<\w+\s*>)?)<<<(\w+), ([^,]+), ([^,]+), \w+>>>\((\w)\)")
 
 
 def kernels(faults: dict[str, str] | None = None) -> str:
@@ -27,7 +27,7 @@ def kernels(faults: dict[str, str] | None = None) -> str:
     text = text[:begin] + '#include "instructions.h"\n' + text[text.index(INSTRUCTIONS[1], begin) :]
     text = text.replace("extern __shared__ __align__(16) char smem[];", "char * const smem = emulation::shared();")
     text = re.sub(r"asm volatile\(\"atom\.add.*?\);", "k = atomicAdd(&a.done[p.id], 1u);", text)
-    text = LAUNCH.sub(r"emulation::launch(\1, \2, \3, \4)", text)
+    text = LAUNCH.sub(r"emulation::launch(\1, \2, \3, \4, \5)", text)
     assert "<<<" not in text and "asm" not in text
     return text
 
@@ -47,9 +47,14 @@ def compiled(folder: Path, sources: list[Path], output: str, faults: dict[str, s
     return folder / output
 
 
-def device(folder: Path, faults: dict[str, str] | None = None) -> Path:
-    """A library that adds the emulated device to a program that is told of it by GGML_BACKEND_PATH."""
-    for name in ("fattn-art.cu", "fattn-art.cuh"):
-        shutil.copy(KERNELS / name, folder / name)
-    source = (folder / "fattn-art.cu").rename(folder / "fattn-art.cpp")
+def device(folder: Path, faults: dict[str, str] | None = None, only: str = "") -> Path:
+    """A library that adds the emulated device to a program that is told of it by GGML_BACKEND_PATH. `only`: kernels, which compile sooner
+    than all of them."""
+    text = (KERNELS / "fattn-art.cu").read_text()
+    if only:
+        begin = text.index("static const art::kernel_entry art_kernels[] = {")
+        text = text[:begin] + f"static const art::kernel_entry art_kernels[] = {{ {only} " + text[text.index("};", begin) :]
+    source = folder / "fattn-art.cpp"
+    source.write_text(text)
+    shutil.copy(KERNELS / "fattn-art.cuh", folder)
     return compiled(folder, [source, HERE / "device.cpp"], "libemulated.so", faults, ("-fPIC", "-shared"))

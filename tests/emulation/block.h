@@ -27,6 +27,7 @@ namespace emulation {
 constexpr int    WARP         = 32;
 constexpr size_t STACK        = 128*1024;
 constexpr size_t SHARED_BYTES = 256*1024;
+constexpr unsigned char GUARD = 0xEE;
 
 [[noreturn]] inline void fail(const char * what, const char * more = "") {
     fprintf(stderr, "emulated block %u %u %u, thread %u: %s%s\n", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, what, more);
@@ -36,6 +37,11 @@ constexpr size_t SHARED_BYTES = 256*1024;
 inline char * shared() { // of the block that runs
     alignas(128) static char bytes[SHARED_BYTES];
     return bytes;
+}
+
+inline size_t & shared_size() { // what the block asked for
+    static size_t n = SHARED_BYTES;
+    return n;
 }
 
 // Where threads wait for each other, and what each brings along: kept twice, as the first to leave may come back before the last has looked.
@@ -151,11 +157,24 @@ inline void resume(unsigned i) {
     setcontext(&f.start);
 }
 
+// Warps that go on for a while; now and then all of them. Without it none would get far ahead of another.
+struct awake {
+    unsigned warps = ~0u, passes = 0;
+
+    void next(std::mt19937 & random) {
+        if (passes-- == 0) {
+            passes = random() % 400;
+            warps  = random() % 3 == 0 ? ~0u : (unsigned) random();
+        }
+    }
+};
+
 inline void run_block(unsigned threads, const std::function<void()> & kernel) {
     block & b = here();
     blockDim = { threads, 1, 1 };
     b.kernel = &kernel;
-    memset(shared(), 0xFF, SHARED_BYTES); // not numbers
+    memset(shared(), 0xFF, shared_size()); // not numbers
+    memset(shared() + shared_size(), GUARD, SHARED_BYTES - shared_size());
     while (b.fibers.size() < threads) {
         b.fibers.push_back(std::make_unique<fiber>());
     }
@@ -173,24 +192,39 @@ inline void run_block(unsigned threads, const std::function<void()> & kernel) {
     b.teams.clear();
     b.all.expect(threads);
 
+    awake now;
     for (unsigned left = threads; left > 0;) {
         const unsigned first = b.random() % threads, step = b.random() % 2 ? 1 : threads - 1;
-        bool any = false;
+        bool any = false, asleep = false;
+        now.next(b.random);
         for (unsigned k = 0, i = first; k < threads; ++k, i = (i + step) % threads) {
-            if (b.fibers[i]->can_go_on()) {
+            if (!b.fibers[i]->can_go_on()) {
+                continue;
+            }
+            if (now.warps >> i/WARP & 1) {
                 resume(i);
                 any   = true;
                 left -= b.fibers[i]->done;
+            } else {
+                asleep = true;
             }
         }
-        if (!any) {
+        if (!any && asleep) {
+            now.passes = 0;
+        } else if (!any) {
             fail("threads wait for some that do not come: ", b.all.arrived > 0 ? b.all.purpose : "an instruction of a warp");
+        }
+    }
+    for (size_t i = shared_size(); i < SHARED_BYTES; ++i) {
+        if ((unsigned char) shared()[i] != GUARD) {
+            fail("writes behind its shared memory");
         }
     }
 }
 
-template <typename F, typename... A> void launch(F kernel, const dim3 & grid, unsigned threads, const A &... args) {
+template <typename F, typename... A> void launch(F kernel, const dim3 & grid, unsigned threads, size_t shared_bytes, const A &... args) {
     gridDim = grid;
+    shared_size() = shared_bytes;
     std::vector<unsigned> order(grid.x*grid.y*grid.z);
     for (unsigned i = 0; i < order.size(); ++i) {
         order[i] = i;

@@ -29,10 +29,19 @@ inline int ggml_cuda_highest_compiled_arch(int cc) { return cc; }
 
 struct ggml_cuda_pool {};
 template <typename T> struct ggml_cuda_pool_alloc {
+    static constexpr size_t GUARDED = 64;
+    size_t n;
     std::vector<T> bytes;
 
-    ggml_cuda_pool_alloc(ggml_cuda_pool &, size_t n) : bytes(n + 64, (T) 0xFF) {}
-    T * get() { return (T *) (((uintptr_t) bytes.data() + 63)/64*64); }
+    ggml_cuda_pool_alloc(ggml_cuda_pool &, size_t n) : n(n), bytes(n + 2*GUARDED, (T) emulation::GUARD) { memset(get(), 0xFF, n); }
+    ~ggml_cuda_pool_alloc() {
+        for (size_t i = 0; i < GUARDED; ++i) {
+            if ((unsigned char) get()[n + i] != emulation::GUARD) {
+                emulation::fail("writes behind its workspace");
+            }
+        }
+    }
+    T * get() { return (T *) (((uintptr_t) bytes.data() + GUARDED - 1)/GUARDED*GUARDED); }
 };
 
 struct ggml_backend_cuda_context {

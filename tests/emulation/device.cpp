@@ -23,7 +23,7 @@ static ggml_backend_t cpu() {
 }
 static ggml_backend_dev_t cpu_device() { return ggml_backend_get_device(cpu()); }
 
-// Many records take a thread for every channel of every tile; the CPU makes the same bytes (emulated_summary.cpp).
+// Many records take a thread for every channel of every tile; the CPU makes the same bytes (summary.cpp).
 static bool takes_long(const ggml_tensor * summarize) {
     const ggml_tensor * cells = summarize->src[1], * all = summarize->src[2];
     return (cells ? cells->ne[0] : all->ne[2]*all->ne[3])*all->ne[1] > 128;

@@ -2,11 +2,23 @@
 
 #pragma once
 
+static void land(const emulation::copy & c) {
+    if (c.from) {
+        memcpy(c.to, c.from, 16);
+    } else {
+        memset(c.to, 0, 16);
+    }
+}
 static void copy16_async_or_zero(uint32_t to, const char * from, bool valid) {
     if (to % 16 != 0 || (uintptr_t) from % 16 != 0) {
         emulation::fail("a copy that is not aligned");
     }
-    emulation::here().current->open.push_back({ emulation::shared() + to, valid ? from : nullptr });
+    const emulation::copy c = { emulation::shared() + to, valid ? from : nullptr };
+    if (emulation::here().random() % 2) { // nobody promises when: between now and the end of the wait
+        land(c);
+    } else {
+        emulation::here().current->open.push_back(c);
+    }
 }
 static void copy16_async(uint32_t to, const char * from) { copy16_async_or_zero(to, from, true); }
 static void copy_commit() {
@@ -18,7 +30,7 @@ template <int N> static void copy_wait() { // until the last N groups alone are 
     std::vector<std::vector<emulation::copy>> & groups = emulation::here().current->groups;
     while (groups.size() > N) {
         for (const emulation::copy & c : groups.front()) {
-            c.from ? (void) memcpy(c.to, c.from, 16) : (void) memset(c.to, 0, 16);
+            land(c);
         }
         groups.erase(groups.begin());
     }
@@ -75,6 +87,9 @@ static void mma_f16(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32
 }
 
 template <bool TRANS> static void load_8x8x4(uint32_t (&x)[4], const void * p) {
+    if ((uintptr_t) p % 16 != 0) {
+        emulation::fail("a row of a matrix that is not aligned");
+    }
     const emulation::meeting & m = emulation::warp_meets("ldmatrix", (const char *) p);
     const int lane = emulation::lane();
     for (int matrix = 0; matrix < 4; ++matrix) {
