@@ -17,8 +17,6 @@
 #define __align__(n) alignas(n)
 #define __shared__ static // one block at a time
 
-using std::isfinite;
-
 struct alignas( 8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4  { unsigned x, y, z, w; };
@@ -67,7 +65,6 @@ template <typename T> T __ldg (const T * p) { return *p; }
 template <typename T> T __ldcg(const T * p) { return *p; }
 template <typename T> T atomicAdd(T * p, T x) { const T was = *p; *p += x; return was; }
 template <typename T> T atomicOr (T * p, T x) { const T was = *p; *p |= x; return was; }
-template <typename T> T atomicMax(T * p, T x) { const T was = *p; *p = std::max(was, x); return was; }
 
 inline uint32_t __cvta_generic_to_shared(const void * p) { return (uint32_t) ((const char *) p - emulation::shared()); }
 [[noreturn]] inline void __trap() { emulation::fail("trap"); }
